@@ -1,0 +1,76 @@
+//! What to attach to one image, and why.
+
+use std::borrow::Cow;
+
+/// The probes that one image (library or executable) gets, and how they were found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HookPlan {
+    /// As a capture spells it: `openssl`, `boringssl`, `go`, …
+    pub library: Cow<'static, str>,
+    /// As the library names itself, `3.0.22`.
+    pub version: Option<Box<str>>,
+    pub hooks: Vec<Hook>,
+    /// One sentence a fact, for `llmtap doctor`.
+    pub evidence: Vec<String>,
+}
+
+/// One function to observe.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hook {
+    pub function: Function,
+    pub entry: Site,
+    /// `None`: the entry alone tells all.
+    pub exit: Option<Exit>,
+}
+
+/// A place in a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Site {
+    /// Offset in the file, not an address.
+    pub offset: u64,
+    pub cost: SiteCost,
+}
+
+/// What a probe costs there (see `discover::site`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SiteCost {
+    /// The kernel emulates the instruction: under a microsecond.
+    Emulated,
+    /// The kernel single-steps it out of line: some ten times more.
+    Stepped,
+}
+
+/// How the end of a call is seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// A return probe at the entry site.
+    Return,
+    /// A plain probe on each return instruction (where a return probe would break the
+    /// program: pointer authentication on aarch64).
+    Sites(Vec<Site>),
+}
+
+/// What is called, by the meaning of its arguments and result.
+///
+/// `ssl` is the TLS object, `buf` and `num` the caller's buffer and its length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Function {
+    /// `(ssl, buf, num) -> bytes read, <= 0: none`
+    Read,
+    /// `(ssl, buf, num, *done) -> 1: ok`; also OpenSSL's internal read and its method slot.
+    ReadEx,
+    /// `(ssl, buf, num) -> bytes written`
+    Write,
+    /// `(ssl, buf, num, *done) -> 1: ok`; also the internal write of 1.1.1 and 3.0 to 3.2.
+    WriteEx,
+    /// `(ssl, buf, num, flags, *done) -> 1: ok`; also the internal write from 3.3.
+    WriteEx2,
+    /// `(ssl)`: the object is freed and its address may be reused.
+    Free,
+    /// `(ssl, fd)`
+    SetFd,
+    /// `(ssl, rbio, wbio)`
+    SetBio,
+    /// `(ssl, cmd, larg, parg)`: the server name, where cmd is 55.
+    Ctrl,
+}

@@ -1,0 +1,154 @@
+//! What a source of traffic (live probes or a capture) says: bytes crossed a
+//! connection, and what is known about that connection.
+//!
+//! In: nothing. Out: [`Event`]. Must not know: how the bytes were obtained, nor
+//! what they mean.
+
+use std::borrow::Cow;
+use std::net::SocketAddr;
+
+use crate::time::Timestamp;
+
+/// Names one connection for as long as its source lives; never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnectionId(pub u64);
+
+/// Which way bytes went, as the traced process sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// From the process to its peer.
+    Write,
+    /// From the peer to the process.
+    Read,
+}
+
+impl Direction {
+    pub const fn opposite(self) -> Self {
+        match self {
+            Self::Write => Self::Read,
+            Self::Read => Self::Write,
+        }
+    }
+}
+
+/// Which end of a connection a process is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    Client,
+    Server,
+}
+
+/// Bytes that crossed the connection and are not here.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Missing {
+    /// Lost: the ring was full, the memory unreadable, or the capture says so.
+    pub lost: u64,
+    /// Left out on purpose, because a size limit was reached.
+    pub cut: u64,
+}
+
+impl Missing {
+    pub const NONE: Self = Self { lost: 0, cut: 0 };
+
+    pub const fn is_none(self) -> bool {
+        self.lost == 0 && self.cut == 0
+    }
+
+    pub const fn total(self) -> u64 {
+        self.lost.saturating_add(self.cut)
+    }
+
+    pub const fn and(self, other: Self) -> Self {
+        Self {
+            lost: self.lost.saturating_add(other.lost),
+            cut: self.cut.saturating_add(other.cut),
+        }
+    }
+}
+
+/// One thing that happened on one connection.
+#[derive(Clone, Debug)]
+pub struct Event<'a> {
+    pub connection: ConnectionId,
+    pub at: Timestamp,
+    pub kind: EventKind<'a>,
+}
+
+#[derive(Clone, Debug)]
+pub enum EventKind<'a> {
+    /// Facts about the connection. May come more than once as more becomes known,
+    /// or never.
+    Open(Box<Origin>),
+    /// Plaintext. `missing` stands for bytes of this direction just before these.
+    Data {
+        direction: Direction,
+        missing: Missing,
+        bytes: &'a [u8],
+    },
+    Close,
+}
+
+/// Who opened a connection, and to whom. Unknown is `None`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Origin {
+    pub pid: Option<u32>,
+    pub tid: Option<u32>,
+    /// Name of the process's main thread.
+    pub comm: Option<Box<str>>,
+    pub exe: Option<Box<str>>,
+    /// TLS library as a capture spells it (`openssl`, `boringssl`, `go`, `none`, …).
+    pub tls: Option<Cow<'static, str>>,
+    pub role: Option<Role>,
+    pub local: Option<SocketAddr>,
+    pub peer: Option<SocketAddr>,
+    pub sni: Option<Box<str>>,
+    pub alpn: Option<Box<str>>,
+}
+
+impl Origin {
+    /// Takes over every fact that `newer` knows.
+    pub fn update(&mut self, newer: Self) {
+        let Self {
+            pid,
+            tid,
+            comm,
+            exe,
+            tls,
+            role,
+            local,
+            peer,
+            sni,
+            alpn,
+        } = newer;
+        take(&mut self.pid, pid);
+        take(&mut self.tid, tid);
+        take(&mut self.comm, comm);
+        take(&mut self.exe, exe);
+        take(&mut self.tls, tls);
+        take(&mut self.role, role);
+        take(&mut self.local, local);
+        take(&mut self.peer, peer);
+        take(&mut self.sni, sni);
+        take(&mut self.alpn, alpn);
+    }
+}
+
+fn take<T>(slot: &mut Option<T>, newer: Option<T>) {
+    if newer.is_some() {
+        *slot = newer;
+    }
+}
+
+/// What the engine thinks of a connection, for its source to act on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Verdict {
+    /// Not decided: deliver everything.
+    Undecided,
+    /// Carries calls: deliver everything.
+    Wanted,
+    /// Carries none so far: the first bytes of each turn are enough, so that a later
+    /// call on the same connection is still found.
+    HeadsOnly,
+    /// Never will (not HTTP): deliver nothing.
+    Unwanted,
+}

@@ -1,0 +1,29 @@
+//! llmtap turns what probes see of a process's traffic into calls to language models.
+//!
+//! A record leaves the kernel, and every room hands the next room a smaller thing
+//! with more meaning. The modules below stand in the order of that flow:
+//!
+//! ```text
+//! discover, probe | capture -> event -> stream -> http -> content -> llm    (engine owns these)
+//!                                                                    |
+//!                              export <- redact <- enrich <----------+     (cmd wires all)
+//! ```
+//!
+//! From `event` to `engine` nothing reads a clock, opens a file or starts a thread:
+//! the same bytes with the same timestamps give the same calls, live or replayed.
+
+pub mod discover;
+
+pub mod time;
+
+pub mod event;
+
+pub mod stream;
+
+pub mod http;
+
+pub mod content;
+
+pub mod llm;
+
+pub mod engine;
