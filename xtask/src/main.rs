@@ -10,6 +10,7 @@ use clap::{Parser, Subcommand};
 mod build;
 mod check;
 mod conformance;
+mod e2e;
 mod install;
 mod libtest;
 mod report;
