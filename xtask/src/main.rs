@@ -17,6 +17,7 @@ mod report;
 mod shell;
 mod tail;
 mod test;
+mod vm;
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "Builds, checks and tests llmtap")]
@@ -36,6 +37,8 @@ enum Task {
     },
     /// Run every check and test, installing what they need
     Test(test::Options),
+    /// Load, attach, capture and unload on other kernels, in virtual machines
+    Vm(vm::Options),
     /// Check which room imports which, and the length of files
     Check,
 }
@@ -55,6 +58,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Build => build::sensor().map(|_| ExitCode::SUCCESS),
         Task::Tail { arguments } => tail::run(&arguments),
         Task::Test(options) => test::run(&options),
+        Task::Vm(options) => vm::run(&options),
         Task::Check => check::run(),
     }
 }

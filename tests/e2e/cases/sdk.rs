@@ -93,7 +93,7 @@ fn python_openai_errors() {
 fn python_anthropic_streamed() {
     let calls = seen(|scene| scene.python("anthropic_stream", 2));
     for call in calls {
-        assert_eq!(call.text("gen_ai.request.model"), "claude-sonnet-4-5");
+        assert_eq!(call.text("gen_ai.request.model"), "claude-sonnet-5");
         assert!(is_streamed(&call));
     }
 }

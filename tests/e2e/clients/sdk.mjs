@@ -47,7 +47,7 @@ const modes = {
   async anthropic_stream(n) {
     const client = new Anthropic(options);
     for (let i = 0; i < n; i++) {
-      const stream = client.messages.stream({ model: "claude-sonnet-4-5", max_tokens: 64, messages });
+      const stream = client.messages.stream({ model: "claude-sonnet-5", max_tokens: 64, messages });
       const { id, content, usage } = await stream.finalMessage();
       const cached = (usage.cache_read_input_tokens ?? 0) + (usage.cache_creation_input_tokens ?? 0);
       say(id, content[0].text, usage.input_tokens + cached, usage.output_tokens);

@@ -17,7 +17,7 @@ import requests
 PROMPT = [{"role": "user", "content": "Grüße an 漢字 🦀"}]
 KEY = os.environ["CANARY"]
 MODEL = "gpt-4o-mini"
-CLAUDE = "claude-sonnet-4-5"
+CLAUDE = "claude-sonnet-5"
 
 
 def say(id, text, input=None, output=None):
