@@ -28,6 +28,7 @@ use crate::time::Timestamp;
 
 mod connection;
 pub mod detect;
+mod h1;
 pub mod head;
 
 pub use connection::Connection;
