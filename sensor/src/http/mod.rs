@@ -27,6 +27,8 @@ use crate::stream::Segment;
 use crate::time::Timestamp;
 
 mod connection;
+#[cfg(test)]
+mod corpus;
 pub mod detect;
 mod h1;
 pub mod head;

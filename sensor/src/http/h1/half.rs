@@ -147,11 +147,6 @@ impl Half {
         matches!(self.state, State::UntilClose)
     }
 
-    /// Whether a body is expected of which nothing came.
-    pub fn is_in_body(&self) -> bool {
-        matches!(self.state, State::Fixed(_) | State::Chunked(_))
-    }
-
     /// What is buffered, and when that began.
     pub fn into_held(self) -> (Timestamp, Vec<u8>) {
         (self.began, self.buffer)

@@ -13,10 +13,9 @@ pub(super) use half::Half;
 pub(super) use pairing::Handover;
 
 use crate::event::Direction;
-use crate::http::End;
 use crate::stream::Segment;
 use crate::time::Timestamp;
-use half::{Messages, Stop};
+use half::Stop;
 use pairing::{Out, Pairing, Requests, Responses};
 
 #[derive(Debug)]
@@ -88,7 +87,12 @@ impl H1 {
     /// Ends every exchange; `ended`: because the connection was closed.
     pub fn close(&mut self, at: Timestamp, ended: bool, out: &mut Out<'_>) {
         let (requests, responses, pairing) = self.parts();
-        requests.close(at, ended, &mut Requests { pairing, out });
+        let mut messages = Requests {
+            pairing,
+            out,
+            astray: false,
+        };
+        requests.close(at, ended, &mut messages);
         responses.close(at, ended, &mut Responses { pairing, out });
         pairing.close(at, out);
     }
@@ -100,14 +104,15 @@ impl H1 {
         out: &mut Out<'_>,
     ) -> Option<Stop<'a>> {
         let (requests, responses, pairing) = self.parts();
-        let before = pairing.requests;
-        let stop = requests.feed(at, segment, &mut Requests { pairing, out });
-        let new = pairing.requests.wrapping_sub(before);
-        if new > 0
-            && (responses.is_astray() || (responses.is_until_close() && pairing.reads_orphan()))
-        {
-            // A client that asks again has had its answer: what was lost ended there.
-            pairing.give_up(at, usize::try_from(new).unwrap_or(usize::MAX), out);
+        let astray =
+            responses.is_astray() || (responses.is_until_close() && pairing.reads_orphan());
+        let mut messages = Requests {
+            pairing,
+            out,
+            astray,
+        };
+        let stop = requests.feed(at, segment, &mut messages);
+        if astray && !messages.astray {
             responses.rescan();
         }
         stop
@@ -121,9 +126,8 @@ impl H1 {
     ) -> Option<Stop<'a>> {
         let (requests, responses, pairing) = self.parts();
         let stop = responses.feed(at, segment, &mut Responses { pairing, out });
-        if std::mem::take(&mut pairing.declined) && requests.is_in_body() {
+        if std::mem::take(&mut pairing.declined) {
             requests.rescan();
-            Requests { pairing, out }.end(at, End::Unfinished);
         }
         stop
     }

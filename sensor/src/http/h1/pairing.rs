@@ -30,9 +30,7 @@ pub(super) struct Pairing {
     exchanges: VecDeque<Exchange>,
     /// Requests given up whose response may still come.
     given_up: u64,
-    /// Requests read so far.
-    pub requests: u64,
-    /// A final response came where the client waited for leave to send its content.
+    /// The client waited for leave to send its content and got its answer instead.
     pub declined: bool,
     /// What to speak from here on.
     pub handover: Option<Handover>,
@@ -76,7 +74,6 @@ impl Pairing {
             next,
             exchanges: VecDeque::new(),
             given_up: 0,
-            requests: 0,
             declined: false,
             handover: None,
         }
@@ -93,10 +90,9 @@ impl Pairing {
             .any(|e| e.method.is_empty() && e.response == Phase::Begun)
     }
 
-    /// Ends every exchange but the `newest` ones, as their responses were lost.
-    pub fn give_up(&mut self, at: Timestamp, newest: usize, out: &mut Out<'_>) {
-        let old = self.exchanges.len().saturating_sub(newest);
-        for exchange in self.exchanges.iter_mut().take(old) {
+    /// Ends the `oldest` exchanges, as their responses were lost.
+    fn give_up(&mut self, at: Timestamp, oldest: usize, out: &mut Out<'_>) {
+        for exchange in self.exchanges.iter_mut().take(oldest) {
             exchange.end_response(at, End::Lost, out);
             exchange.end_request(at, End::Lost, out);
         }
@@ -150,7 +146,7 @@ impl Pairing {
             }
         }
         if resynced && self.awaited() > 1 {
-            self.give_up(at, 0, out);
+            self.give_up(at, usize::MAX, out);
         }
         if self.given_up > 0 || self.awaited() == 0 {
             self.given_up = self.given_up.saturating_sub(1);
@@ -178,7 +174,7 @@ impl Pairing {
         {
             self.given_up = self.given_up.saturating_add(1);
         }
-        self.give_up(at, MOST_WAITING.saturating_sub(1), out);
+        self.give_up(at, 1, out);
     }
 
     fn settle(&mut self, at: Timestamp, out: &mut Out<'_>) {
@@ -214,6 +210,9 @@ fn emit(exchange: ExchangeId, at: Timestamp, step: Step<'_>, out: &mut Out<'_>) 
 pub(super) struct Requests<'p, 'o> {
     pub pairing: &'p mut Pairing,
     pub out: &'p mut Out<'o>,
+    /// The responses are amid one whose end was lost. A client that asks again has had
+    /// its answer, so that it ends with the next request.
+    pub astray: bool,
 }
 
 impl Messages for Requests<'_, '_> {
@@ -221,7 +220,10 @@ impl Messages for Requests<'_, '_> {
 
     fn head(&mut self, head: RawHead<'_>) -> Option<Framing> {
         let (request, framing) = parse::request(head.bytes)?;
-        let Self { pairing, out } = self;
+        let Self { pairing, out, .. } = self;
+        if std::mem::take(&mut self.astray) {
+            pairing.give_up(head.at, usize::MAX, out);
+        }
         pairing.make_room(head.at, out);
         let waits = request
             .fields
@@ -235,7 +237,6 @@ impl Messages for Requests<'_, '_> {
         };
         emit(exchange.id, head.at, step, out);
         pairing.exchanges.push_back(exchange);
-        pairing.requests = pairing.requests.wrapping_add(1);
         Some(framing)
     }
 
@@ -276,10 +277,15 @@ impl Messages for Responses<'_, '_> {
         pairing.begin_response(head.at, head.resynced, out);
         let exchange = pairing.responding()?;
         let (response, framing) = parse::response(head.bytes, &exchange.method)?;
-        let declined = exchange.waits_for_leave && !exchange.request_over;
         let (id, handover) = (exchange.id, upgrade(exchange.id, &response));
         emit(id, head.at, Step::Response(Box::new(response)), out);
-        pairing.declined |= declined;
+        if let Some(exchange) = pairing.responding()
+            && exchange.waits_for_leave
+            && !exchange.request_over
+        {
+            exchange.end_request(head.at, End::Unfinished, out);
+            pairing.declined = true;
+        }
         if framing == Framing::Handover {
             pairing.hand_over(head.at, handover, out);
         }
