@@ -27,7 +27,10 @@ use crate::stream::Segment;
 use crate::time::Timestamp;
 
 mod connection;
+#[cfg(test)]
+mod corpus;
 pub mod detect;
+mod h1;
 pub mod head;
 
 pub use connection::Connection;
