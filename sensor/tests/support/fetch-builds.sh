@@ -68,7 +68,6 @@ fetch_wheels() {
     wheel psycopg2-binary 2.9.5 311 $x86
     wheel psycopg2-binary 2.9.9 311 $x86
     wheel psycopg2-binary 2.9.13 311 $x86
-    wheel psycopg2-binary 2.9.13 311 $arm
     wheel psycopg-binary 3.3.9 311 $x86
     wheel pycurl 7.49.0 311 manylinux_2_28_x86_64
     wheel pycurl 7.49.0 311 manylinux_2_28_aarch64
