@@ -14,7 +14,7 @@ pub mod call;
 pub use call::{Call, CallId};
 
 /// What to build of a call.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
     /// Keep prompts, replies, tools and tool arguments.
     pub content: bool,
@@ -71,6 +71,18 @@ impl Draft {
     /// The call as far as it is known, once the request has been read.
     pub fn started(&self, id: CallId, connection: ConnectionId, role: Role) -> Option<Call> {
         let _ = (id, connection, role, self.options, self.start);
+        None
+    }
+    /// The call, once its exchange is over. `end`: when its last byte crossed.
+    pub fn finish(
+        self,
+        id: CallId,
+        connection: ConnectionId,
+        role: Role,
+        end: Timestamp,
+        capture: call::Capture,
+    ) -> Option<Call> {
+        let _ = (id, connection, role, end, capture);
         None
     }
 }
