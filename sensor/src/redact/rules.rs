@@ -139,7 +139,7 @@ fn is_card(text: &str) -> bool {
             _ => digit * 2,
         })
         .sum();
-    sum > 0 && sum % 10 == 0
+    sum > 0 && sum.is_multiple_of(10)
 }
 
 /// ISO 13616: the first four characters moved to the end and letters read as numbers
