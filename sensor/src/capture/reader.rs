@@ -31,8 +31,6 @@ pub enum Error {
     TooLong { line: u64 },
     #[error("line {line}: {what}")]
     Malformed { line: u64, what: &'static str },
-    #[error("line {line}, column {column}: not a line of a capture")]
-    Json { line: u64, column: usize },
     #[error("capture version {version} is not known, only {VERSION}")]
     Version { version: u64 },
 }
@@ -216,9 +214,9 @@ enum Kind {
 
 fn parse<'a, T: serde::Deserialize<'a>>(line: &'a [u8], number: u64) -> Result<T, Error> {
     // The parser's own message may quote the line, which is content.
-    serde_json::from_slice(line).map_err(|e| Error::Json {
+    serde_json::from_slice(line).map_err(|_| Error::Malformed {
         line: number,
-        column: e.column(),
+        what: "not a line of a capture",
     })
 }
 
@@ -252,4 +250,88 @@ fn decompressed(file: File) -> io::Result<Box<dyn BufRead + Send>> {
     } else {
         Box::new(input)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEADER: &str = "{\"type\":\"capture\",\"version\":1,\"epoch_ns\":5,\"host\":\"box\"}\n";
+
+    fn read(lines: &str) -> (usize, Option<Error>) {
+        let text = format!("{HEADER}{lines}");
+        let mut reader = Reader::new(io::Cursor::new(text)).unwrap();
+        let mut events = 0;
+        loop {
+            match reader.next() {
+                Ok(Some(_)) => events += 1,
+                Ok(None) => return (events, None),
+                Err(error) => return (events, Some(error)),
+            }
+        }
+    }
+
+    #[test]
+    fn unknown_lines_and_fields_are_skipped() {
+        let (events, error) = read(concat!(
+            "{\"type\":\"gpu\",\"conn\":\"no number\"}\n\n",
+            "{\"x\":[1],\"type\":\"open\",\"conn\":1,\"ts\":2,\"peer\":\"a.example:443\",\"role\":null}\n",
+            "{\"type\":\"data\",\"conn\":9,\"ts\":2,\"dir\":\"read\",\"data\":\"YQ==\"}\n",
+            "{\"type\":\"close\",\"conn\":1,\"ts\":3}",
+        ));
+        assert_eq!((events, error.is_none()), (3, true), "{error:?}");
+    }
+
+    #[test]
+    fn a_bad_line_ends_the_reading_with_its_number_and_none_of_its_content() {
+        let close = "{\"type\":\"close\",\"conn\":1,\"ts\":3}\n";
+        for (bad, why) in [
+            ("{\"type\":\"data\",\"secret", "line 3: not a line"),
+            (
+                "{\"type\":\"open\",\"conn\":-1,\"ts\":0}",
+                "line 3: not a line",
+            ),
+            ("{\"conn\":1}", "line 3: not a line"),
+            (
+                "{\"type\":\"data\",\"conn\":1,\"ts\":0,\"dir\":\"read\",\"data\":\"secret!\"}",
+                "line 3: data is not base64",
+            ),
+            (
+                "{\"type\":\"data\",\"conn\":1,\"ts\":0,\"dir\":\"read\",\"len\":2,\"data\":\"YQ==\"}",
+                "line 3: len is not the length of data",
+            ),
+        ] {
+            let (events, error) = read(&format!("{close}{bad}\n{close}"));
+            let error = error.unwrap().to_string();
+            assert_eq!(events, 1);
+            assert!(
+                error.starts_with(why) && !error.contains("secret"),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_file_of_something_else_or_of_another_version_is_refused() {
+        let open = |text: &'static str| Reader::new(io::Cursor::new(text)).unwrap_err();
+        for text in [
+            "",
+            "\n",
+            "{\"type\":\"close\",\"conn\":1,\"ts\":3}\n",
+            "PK\u{3}",
+        ] {
+            assert!(open(text).to_string().starts_with("line 1"), "{text}");
+        }
+        let newer = open("{\"type\":\"capture\",\"version\":2}");
+        assert!(matches!(newer, Error::Version { version: 2 }));
+    }
+
+    #[test]
+    fn a_line_without_end_is_not_read_into_memory() {
+        let endless = HEADER.as_bytes().chain(io::repeat(b' '));
+        let mut reader = Reader::new(BufReader::new(endless)).unwrap();
+        let error = reader.next().unwrap_err();
+        assert!(matches!(error, Error::TooLong { line: 2 }), "{error}");
+        assert!(reader.line.capacity() <= 2 * MAX_LINE);
+    }
 }

@@ -204,3 +204,147 @@ impl Sink {
         .flush()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::capture::Reader;
+    use crate::event::{Origin, Role};
+
+    /// A folder of its own, removed at the end.
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new(name: &str) -> Self {
+            let name = format!("llmtap-{}-{name}", std::process::id());
+            let path = std::env::temp_dir().join(name);
+            fs::create_dir_all(&path).unwrap();
+            Self(path)
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn event(at: u64, kind: EventKind<'_>) -> Event<'_> {
+        Event {
+            connection: ConnectionId(3),
+            at: Timestamp::from_nanos(at),
+            kind,
+        }
+    }
+
+    fn data(direction: Direction, missing: Missing, bytes: &[u8]) -> EventKind<'_> {
+        EventKind::Data {
+            direction,
+            missing,
+            bytes,
+        }
+    }
+
+    fn origin() -> Origin {
+        Origin {
+            pid: Some(42),
+            comm: Some("a \"b\" \u{1}".into()),
+            tls: Some("openssl".into()),
+            role: Some(Role::Client),
+            peer: "[::1]:443".parse().ok(),
+            service: Some("shop".into()),
+            ..Origin::default()
+        }
+    }
+
+    fn described(events: &mut Reader) -> Vec<String> {
+        std::iter::from_fn(|| events.next().unwrap().map(|e| format!("{e:?}"))).collect()
+    }
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let folder = Folder::new("round-trip");
+        let cut = Missing { lost: 5, cut: 7 };
+        let long = vec![b'x'; MAX_CHUNK + 1];
+        let events = [
+            event(1, EventKind::Open(Box::new(origin()))),
+            event(
+                2,
+                data(Direction::Write, Missing::NONE, b"GET / HTTP/1.1\r\n\r\n"),
+            ),
+            event(
+                3,
+                data(Direction::Read, Missing::NONE, b"HTTP/1.1 200 OK\r\n\r\n"),
+            ),
+            event(4, data(Direction::Read, cut, b"")),
+            event(5, EventKind::Close),
+        ];
+        let expected: Vec<String> = events.iter().map(|e| format!("{e:?}")).collect();
+        let clock = ClockOffset::from_nanos(-9);
+        for name in ["a.jsonl", "a.jsonl.gz", "a.jsonl.zst"] {
+            let path = folder.0.join(name);
+            let mut writer = Writer::create(&path, clock, Some("box")).unwrap();
+            for event in &events {
+                writer.write(event).unwrap();
+            }
+            writer.finish().unwrap();
+            let mut reader = Reader::open(&path).unwrap();
+            assert_eq!((reader.clock(), reader.host()), (clock, Some("box")));
+            assert_eq!(described(&mut reader), expected, "{name}");
+        }
+
+        let path = folder.0.join("long.jsonl");
+        let mut writer = Writer::create(&path, clock, None).unwrap();
+        let head = event(
+            1,
+            data(Direction::Write, Missing::NONE, b"POST / HTTP/1.1\r\n\r\n"),
+        );
+        writer.write(&head).unwrap();
+        writer
+            .write(&event(2, data(Direction::Write, cut, &long)))
+            .unwrap();
+        writer.finish().unwrap();
+        let mut reader = Reader::open(&path).unwrap();
+        assert_eq!(described(&mut reader).len(), 3);
+    }
+
+    #[test]
+    fn no_credential_is_in_a_file_and_others_may_not_read_it() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = Folder::new("canary");
+        let path = folder.0.join("a.jsonl");
+        let mut writer = Writer::create(&path, ClockOffset::default(), None).unwrap();
+        let head = b"POST / HTTP/1.1\r\nAuthorization: Bearer canary-4711\r\nA: kept\r\n\r\n";
+        writer
+            .write(&event(1, data(Direction::Write, Missing::NONE, head)))
+            .unwrap();
+        let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\ncanary-4711";
+        let http2 = Event {
+            connection: ConnectionId(4),
+            ..event(2, data(Direction::Write, Missing::NONE, preface))
+        };
+        writer.write(&http2).unwrap();
+        assert_eq!(writer.left_out(), preface.len() as u64);
+        writer.finish().unwrap();
+
+        let mut reader = Reader::open(&path).unwrap();
+        let Some(Event {
+            kind: EventKind::Data { bytes, .. },
+            ..
+        }) = reader.next().unwrap()
+        else {
+            panic!("no data");
+        };
+        let text = std::str::from_utf8(bytes).unwrap();
+        assert!(
+            !text.contains("canary") && text.contains("A: kept"),
+            "{text}"
+        );
+        assert!(reader.next().unwrap().is_none());
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+}

@@ -1,7 +1,6 @@
 //! Where events come from: probes or a capture, alike to those who take them.
 
 use std::path::Path;
-use std::time::Duration;
 
 use anyhow::Context as _;
 use llmtap::capture::Reader;
@@ -18,6 +17,9 @@ pub trait Source {
 
     /// Hands over what has come since the last time.
     fn drain(&mut self, each: &mut dyn FnMut(Event<'_>)) -> anyhow::Result<Drained>;
+
+    /// Waits until there is more, at most as long as nobody would mind.
+    fn wait(&mut self) -> anyhow::Result<()>;
 
     /// The time by the clock that stamps events; `None` where no time passes but
     /// from event to event.
@@ -38,8 +40,8 @@ pub trait Source {
 pub enum Drained {
     /// More waits already.
     More,
-    /// Ask again in so long a time.
-    Idle(Duration),
+    /// Wait before asking again.
+    Idle,
     /// Nothing will come any more.
     End,
 }
@@ -77,6 +79,10 @@ impl Source for Capture {
             }
         }
         Ok(Drained::More)
+    }
+
+    fn wait(&mut self) -> anyhow::Result<()> {
+        Ok(())
     }
 
     fn now(&self) -> Option<Timestamp> {

@@ -51,7 +51,7 @@ pub fn run(source: &mut dyn Source, watch: &Watch) -> anyhow::Result<()> {
             Err(error) => break Err(error),
             Ok(Drained::End) => break Ok(()),
             Ok(Drained::More) => {}
-            Ok(Drained::Idle(pause)) => std::thread::sleep(pause),
+            Ok(Drained::Idle) => source.wait()?,
         }
     };
     pipeline.finish(&mut |step| output.take(step));
