@@ -195,16 +195,19 @@ impl Candidate {
         let limits = context.shared.options.limits.content();
         let half = response.get_or_insert_with(|| Half::new(Content::stream(None, None, limits)));
         half.feed(context.at, segment, &mut |message| {
-            draft.response_message(message)
+            draft.response_message(message);
         });
-        if context.shared.options.follow_text
-            && let (Some(call), Some(text)) = (*call, draft.new_text())
-        {
-            (context.out)(Output::Text {
-                call,
-                at: context.at,
-                text: text.to_owned(),
-            });
+        if matches!(segment, Segment::Gap(_)) {
+            draft.response_gap();
+        }
+        if let (true, Some(call)) = (context.shared.options.follow_text, *call) {
+            while let Some(text) = draft.new_text() {
+                (context.out)(Output::Text {
+                    call,
+                    at: context.at,
+                    text: text.to_owned(),
+                });
+            }
         }
     }
 
