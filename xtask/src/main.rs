@@ -7,6 +7,8 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
+mod bench;
+mod bench_probes;
 mod build;
 mod check;
 mod conformance;
@@ -39,6 +41,9 @@ enum Task {
     Test(test::Options),
     /// Load, attach, capture and unload on other kernels, in virtual machines
     Vm(vm::Options),
+    /// Measure
+    #[command(subcommand)]
+    Bench(bench::Bench),
     /// Check which room imports which, and the length of files
     Check,
 }
@@ -59,6 +64,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Tail { arguments } => tail::run(&arguments),
         Task::Test(options) => test::run(&options),
         Task::Vm(options) => vm::run(&options),
+        Task::Bench(bench) => bench::run(&bench),
         Task::Check => check::run(),
     }
 }
