@@ -14,6 +14,8 @@
 
 pub mod discover;
 
+pub mod probe;
+
 pub mod time;
 
 pub mod event;

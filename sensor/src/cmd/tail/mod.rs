@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::live::Live;
 use super::source::Capture;
 use super::{Format, Printing};
 use filter::Filter;
@@ -58,6 +59,15 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     };
     match &arguments.replay {
         Some(file) => watch::run(&mut Capture::open(file)?, &watch),
-        None => anyhow::bail!("this build has no probes"),
+        None => watch::run(&mut Live::start(&arguments.probe_options())?, &watch),
+    }
+}
+
+impl Arguments {
+    fn probe_options(&self) -> llmtap::probe::Options {
+        llmtap::probe::Options {
+            turn_limit: u64::from(self.max_body.max(1)) << 20,
+            ..llmtap::probe::Options::default()
+        }
     }
 }
