@@ -27,6 +27,8 @@ pub(super) struct Reply {
     pub(super) ended: bool,
     /// Something in it had the shape that the dialect gives its replies.
     pub(super) recognised: bool,
+    /// Room for a piece that is decoded before it is read.
+    pub(super) scratch: Vec<u8>,
     choices: Vec<Choice>,
     /// Content came since [`Reply::take_progress`].
     progress: bool,
@@ -74,8 +76,11 @@ impl Reply {
         self.content
     }
 
+    /// The first id is the reply's; some routers give each piece another.
     pub(super) fn set_id(&mut self, id: Str<'_>) {
-        replace(&mut self.id, id);
+        if self.id.is_none() {
+            self.id = id.boxed();
+        }
     }
 
     pub(super) fn set_model(&mut self, model: Str<'_>) {
@@ -120,6 +125,23 @@ impl Reply {
         );
         if let Some(Part::Text(kept)) = slot {
             text.append_to(kept);
+        }
+    }
+
+    /// Adds text that has no escapes to undo.
+    pub(super) fn plain_text(&mut self, choice: usize, text: &str) {
+        if text.is_empty() {
+            return;
+        }
+        self.progress = true;
+        let slot = self.slot(
+            choice,
+            None,
+            |part| matches!(part, Part::Text(_)),
+            || Part::Text(String::new()),
+        );
+        if let Some(Part::Text(kept)) = slot {
+            kept.push_str(text);
         }
     }
 

@@ -163,6 +163,9 @@ impl Dialect for Messages {
 impl StreamEvent<'_> {
     fn apply(&self, reply: &mut Reply) {
         let place = self.index.count().unwrap_or_default();
+        reply.recognised |= ["message_", "content_block_"]
+            .iter()
+            .any(|k| self.kind.key().starts_with(k));
         match self.kind.key() {
             "message_start" => self.message.apply(reply),
             "content_block_start" => {
