@@ -115,7 +115,7 @@ impl Draft {
         self.server.status = head.status;
         self.server.request_id = fields::request_id(&head.fields);
         fields::response(&head.fields, &mut self.reply.attributes);
-        self.reply.tokens.update(fields::tokens(&head.fields));
+        self.reply.metered.update(fields::tokens(&head.fields));
         let content_type = head.fields.first("content-type").unwrap_or_default();
         self.binary = fields::is_binary(content_type);
         self.reply.recognised |= self.binary;
@@ -192,7 +192,7 @@ impl Draft {
         capture.inferred |= self.inferred;
         let mut call = self.frame(id, connection, role, capture)?;
         call.error = self.failure(&capture);
-        call.usage = self.reply.tokens.total();
+        call.usage = self.reply.usage();
         let conversation = self.reply.conversation_id.take();
         self.ask
             .attributes

@@ -4,7 +4,7 @@
 //! dialects, times.
 
 use super::attr::{self, Attributes};
-use super::call::{ChatMessage, Failure, Name, Part, Response, Value};
+use super::call::{ChatMessage, Failure, Name, Part, Response, Usage, Value};
 use super::json::{Raw, Str};
 use super::usage::Tokens;
 
@@ -21,6 +21,8 @@ pub(super) struct Reply {
     pub(super) model: Option<Box<str>>,
     pub(super) conversation_id: Option<Box<str>>,
     pub(super) tokens: Tokens,
+    /// Counts of the platform that serves another's model (Bedrock).
+    pub(super) metered: Tokens,
     pub(super) failure: Option<Failure>,
     pub(super) attributes: Attributes,
     /// The provider has said that nothing more comes.
@@ -277,6 +279,18 @@ impl Reply {
             skip = skip.saturating_sub(text.len());
         }
         None
+    }
+
+    /// The model's own counts, and the platform's where there are none.
+    pub(super) fn usage(&self) -> Usage {
+        let (told, metered) = (self.tokens.total(), self.metered.total());
+        Usage {
+            input: told.input.or(metered.input),
+            output: told.output.or(metered.output),
+            cache_read: told.cache_read.or(metered.cache_read),
+            cache_write: told.cache_write.or(metered.cache_write),
+            reasoning: told.reasoning.or(metered.reasoning),
+        }
     }
 
     pub(super) fn into_response(self) -> Response {

@@ -167,7 +167,11 @@ impl StreamEvent<'_> {
             .iter()
             .any(|k| self.kind.key().starts_with(k));
         match self.kind.key() {
-            "message_start" => self.message.apply(reply),
+            "message_start" => {
+                self.message.apply(reply);
+                // A provisional count; the one that holds comes at the end.
+                reply.tokens.output = None;
+            }
             "content_block_start" => {
                 let block: Block<'_> = self.content_block.parse();
                 block.begin(place, self.content_block, reply);

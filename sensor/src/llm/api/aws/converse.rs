@@ -309,6 +309,7 @@ impl Usage {
             output: self.output.count(),
             cache_read: self.cache_read.count(),
             cache_write: self.cache_write.count(),
+            cache_is_apart: true,
             ..Tokens::default()
         });
     }

@@ -45,11 +45,10 @@ wire! {
         choices: Raw<'a>,
         output: Raw<'a>,
         nova: Raw<'a> = "messageStart" | "contentBlockStart" | "contentBlockDelta" | "contentBlockStop" | "messageStop" | "metadata",
-        text: Raw<'a>,
         event_type: Raw<'a>,
         response_id: Raw<'a>,
         generations: Raw<'a>,
-        generation_id: Raw<'a> = "is_finished" | "generation_id",
+        finished: Raw<'a> = "is_finished",
         results: Raw<'a>,
         embedding: Raw<'a> = "embedding" | "embeddings" | "embeddingsByType",
         images: Raw<'a> = "images" | "artifacts",
@@ -182,7 +181,7 @@ impl Answer<'_> {
             &generate::Generate
         } else if self.event_type.is_some() || self.response_id.is_some() {
             &chat::Chat
-        } else if self.text.is_some() && self.generation_id.is_some() {
+        } else if self.finished.is_some() {
             &generate::Generate
         } else if self.images.is_list() && !self.embedding.is_some() {
             &Images
@@ -196,11 +195,12 @@ impl Answer<'_> {
     /// What Bedrock adds.
     fn apply(&self, reply: &mut Reply) {
         reply.recognised |= self.embedding.is_some() || self.metrics.output.0.is_some();
-        reply.tokens.update(Tokens {
+        reply.metered.update(Tokens {
             input: self.metrics.input.count(),
             output: self.metrics.output.count(),
             cache_read: self.metrics.cache_read.count(),
             cache_write: self.metrics.cache_write.count(),
+            cache_is_apart: true,
             ..Tokens::default()
         });
         reply.ended |= self.metrics.latency.0.is_some();

@@ -74,7 +74,7 @@ wire! {
 
     struct StreamEvent<'a> {
         kind: Str<'a> = "type" | "event_type",
-        id: Str<'a> = "id" | "response_id" | "generation_id",
+        id: Str<'a> = "id" | "response_id",
         index: Int,
         delta: Delta<'a>,
         text: Str<'a>,
