@@ -40,7 +40,7 @@ pub use call::{Call, CallId};
 pub use draft::Draft;
 
 /// What to build of a call.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
     /// Keep prompts, replies, tools and tool arguments.
     pub content: bool,
