@@ -1,1 +1,33 @@
-fn main() {}
+//! The kernel half of llmtap.
+//!
+//! In: registers of traced functions and system calls. Out: records in two ring buffers,
+//! `EVENTS` (traffic) and `PROCESSES` (exec, mmap, exit). Must not know: providers, file
+//! names, what a payload means beyond its first eight bytes.
+//!
+//! It must load from 5.10 on: no helper, instruction or map type newer than that.
+#![no_std]
+#![no_main]
+
+mod arch;
+mod conn;
+mod emit;
+mod filter;
+mod maps;
+mod read;
+mod socket;
+mod stash;
+
+mod hook {
+    pub mod openssl;
+    pub mod process;
+    pub mod syscall;
+}
+
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
+
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}

@@ -14,9 +14,13 @@
 
 pub mod discover;
 
+pub mod probe;
+
 pub mod time;
 
 pub mod event;
+
+pub mod capture;
 
 pub mod stream;
 
@@ -27,3 +31,9 @@ pub mod content;
 pub mod llm;
 
 pub mod engine;
+
+pub mod enrich;
+
+pub mod redact;
+
+pub mod export;

@@ -1,1 +1,59 @@
-fn main() {}
+//! Builds, checks and tests llmtap. In: a subcommand. Out: built files, a verdict.
+//!
+//! Every subcommand says what each of its steps does and how long it took.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+mod build;
+mod check;
+mod conformance;
+mod install;
+mod libtest;
+mod report;
+mod shell;
+mod tail;
+mod test;
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Builds, checks and tests llmtap")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Build target/release/llmtap with its eBPF object inside
+    Build,
+    /// Build if needed, then start the live tail; arguments after `--` go to it
+    Tail {
+        #[arg(last = true)]
+        arguments: Vec<String>,
+    },
+    /// Run every check and test, installing what they need
+    Test(test::Options),
+    /// Check which room imports which, and the length of files
+    Check,
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse().task) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(task: Task) -> Result<ExitCode> {
+    match task {
+        Task::Build => build::sensor().map(|_| ExitCode::SUCCESS),
+        Task::Tail { arguments } => tail::run(&arguments),
+        Task::Test(options) => test::run(&options),
+        Task::Check => check::run(),
+    }
+}

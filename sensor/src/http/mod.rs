@@ -3,12 +3,38 @@
 //! In: [`Segment`](crate::stream::Segment)s of both directions. Out:
 //! [`ExchangeEvent`]s. Must not know: process, provider, JSON, wall time.
 
+#![deny(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::arithmetic_side_effects
+)]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::indexing_slicing,
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::arithmetic_side_effects,
+        reason = "a test that fails by panicking is a test that fails"
+    )
+)]
+
 use crate::event::{Direction, Missing};
 use crate::stream::Segment;
 use crate::time::Timestamp;
 
+mod connection;
+#[cfg(test)]
+mod corpus;
+pub mod detect;
+mod h1;
 pub mod head;
 
+pub use connection::Connection;
+pub use detect::Detection;
 pub use head::{Fields, RequestHead, ResponseHead};
 
 /// Numbers the exchanges of one connection.

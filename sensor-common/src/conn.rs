@@ -1,0 +1,73 @@
+//! What the kernel half keeps of a connection.
+
+use crate::assert_size;
+#[cfg(feature = "zerocopy")]
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// Names a connection while it lives.
+#[repr(C)]
+#[cfg_attr(
+    feature = "zerocopy",
+    derive(FromBytes, IntoBytes, KnownLayout, Immutable)
+)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Key {
+    /// Process, or 0 for a plain socket.
+    pub pid: u64,
+    /// Address of the TLS object, or inode of the socket.
+    pub object: u64,
+}
+assert_size!(Key, 16);
+
+/// Value of the map `CONNECTIONS`.
+///
+/// A position counts every byte that crossed, delivered or not, so that the reader can tell
+/// from any delivered record how much is missing before it.
+#[repr(C)]
+#[cfg_attr(
+    feature = "zerocopy",
+    derive(FromBytes, IntoBytes, KnownLayout, Immutable)
+)]
+#[derive(Clone, Copy, Debug)]
+pub struct Connection {
+    pub id: u64,
+    pub position: [u64; 2],
+    pub cut: [u64; 2],
+    /// Bytes that crossed since the direction last changed.
+    pub turn: u64,
+    pub instruction: u64,
+    pub pid: u32,
+    /// Direction of the last bytes.
+    pub direction: u8,
+    /// See [`state`].
+    pub state: u8,
+    pub reserved: u16,
+}
+assert_size!(Connection, 64);
+
+/// Bits of [`Connection::state`].
+pub mod state {
+    /// The [`Opening`](crate::record::Opening) was delivered.
+    pub const ANNOUNCED: u8 = 1;
+    /// Its socket is known.
+    pub const SOCKET: u8 = 2;
+    /// It is over, but the record that says so found no room.
+    pub const OVER: u8 = 4;
+}
+
+/// Addresses of a socket. Ports are in host order; `family` 0: unknown.
+#[repr(C)]
+#[cfg_attr(
+    feature = "zerocopy",
+    derive(FromBytes, IntoBytes, KnownLayout, Immutable)
+)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Socket {
+    pub local: [u8; 16],
+    pub peer: [u8; 16],
+    pub local_port: u16,
+    pub peer_port: u16,
+    pub family: u16,
+    pub reserved: u16,
+}
+assert_size!(Socket, 40);

@@ -1,0 +1,127 @@
+//! The facts that differ between architectures: registers and system call numbers.
+
+use aya_ebpf::bindings::pt_regs;
+
+use crate::read;
+
+/// What a system call was asked, as far as it is of interest here.
+pub struct Call {
+    pub number: u64,
+    pub args: [u64; 4],
+    /// Fifth argument.
+    pub fifth: u64,
+}
+
+#[cfg(bpf_target_arch = "x86_64")]
+mod this {
+    use super::*;
+
+    /// What a return takes from the stack.
+    pub const RETURN_POPS: u64 = 8;
+
+    pub fn stack_pointer(regs: *const pt_regs) -> u64 {
+        // SAFETY: the verifier checks accesses to the context of a probe.
+        unsafe { (*regs).rsp }
+    }
+
+    pub fn instruction(regs: *const pt_regs) -> u64 {
+        // SAFETY: as above.
+        unsafe { (*regs).rip }
+    }
+
+    /// Words of `pt_regs` from `r10` to `cs`.
+    const R10: usize = 7;
+    const WORDS: usize = 11;
+    /// Code segment of 64-bit programs.
+    const USER_CS: u64 = 0x33;
+
+    /// The arguments as they still stand in the registers at the end of a system call;
+    /// `None` for one of a 32-bit program, whose numbers differ.
+    #[inline(always)]
+    pub fn system_call(regs: u64) -> Option<Call> {
+        let [r10, r9, r8, _ax, _cx, dx, si, di, number, _ip, cs] =
+            read::kernel::<[u64; WORDS]>(regs + 8 * R10 as u64)?;
+        let _ = r9;
+        (cs == USER_CS).then_some(Call {
+            number,
+            args: [di, si, dx, r10],
+            fifth: r8,
+        })
+    }
+
+    pub mod number {
+        pub const READ: u64 = 0;
+        pub const WRITE: u64 = 1;
+        pub const MMAP: u64 = 9;
+        pub const READV: u64 = 19;
+        pub const WRITEV: u64 = 20;
+        pub const SENDFILE: u64 = 40;
+        pub const SENDTO: u64 = 44;
+        pub const RECVFROM: u64 = 45;
+        pub const SENDMSG: u64 = 46;
+        pub const RECVMSG: u64 = 47;
+        pub const RECVMMSG: u64 = 299;
+        pub const SENDMMSG: u64 = 307;
+        /// One above the last of them.
+        pub const END: u64 = 308;
+    }
+}
+
+#[cfg(bpf_target_arch = "aarch64")]
+mod this {
+    use super::*;
+
+    /// What a return takes from the stack.
+    pub const RETURN_POPS: u64 = 0;
+
+    pub fn stack_pointer(regs: *const pt_regs) -> u64 {
+        // SAFETY: the verifier checks accesses to the context of a probe.
+        unsafe { (*regs).sp }
+    }
+
+    pub fn instruction(regs: *const pt_regs) -> u64 {
+        // SAFETY: as above.
+        unsafe { (*regs).pc }
+    }
+
+    /// `struct pt_regs` of the kernel: 31 registers, sp, pc, pstate, orig_x0, then the
+    /// number of the system call in 32 bits.
+    const PSTATE: u64 = 33 * 8;
+    /// Set in `pstate` for 32-bit programs.
+    const MODE32: u64 = 1 << 4;
+
+    /// The arguments as they still stand in the registers at the end of a system call;
+    /// `None` for one of a 32-bit program, whose numbers differ.
+    #[inline(always)]
+    pub fn system_call(regs: u64) -> Option<Call> {
+        let [pstate, first, number] = read::kernel::<[u64; 3]>(regs + PSTATE)?;
+        if pstate & MODE32 != 0 {
+            return None;
+        }
+        let [x1, x2, x3, x4] = read::kernel::<[u64; 4]>(regs + 8)?;
+        Some(Call {
+            number: number & 0xffff_ffff,
+            args: [first, x1, x2, x3],
+            fifth: x4,
+        })
+    }
+
+    pub mod number {
+        pub const READ: u64 = 63;
+        pub const WRITE: u64 = 64;
+        pub const READV: u64 = 65;
+        pub const WRITEV: u64 = 66;
+        pub const SENDFILE: u64 = 71;
+        pub const SENDTO: u64 = 206;
+        pub const RECVFROM: u64 = 207;
+        pub const SENDMSG: u64 = 211;
+        pub const RECVMSG: u64 = 212;
+        pub const MMAP: u64 = 222;
+        pub const RECVMMSG: u64 = 243;
+        pub const SENDMMSG: u64 = 269;
+        /// One above the last of them.
+        pub const END: u64 = 270;
+    }
+}
+
+pub use this::*;

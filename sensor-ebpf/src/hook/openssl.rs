@@ -1,0 +1,153 @@
+//! Libraries with OpenSSL's API: one program an entry ABI, one for returns.
+
+use aya_ebpf::EbpfContext;
+use aya_ebpf::macros::{uprobe, uretprobe};
+use aya_ebpf::programs::{ProbeContext, RetProbeContext};
+use llmtap_common::conn::Key;
+use llmtap_common::record::{READ, WRITE};
+
+use crate::filter::{self, Task};
+use crate::stash::{self, Call};
+use crate::{arch, conn, emit, read};
+
+/// How a function tells what it moved: by its result, or by `*done` where its result is 1.
+const BY_RESULT: u64 = 0;
+const BY_DONE: u64 = 2;
+
+#[uprobe]
+pub fn ssl_read(ctx: ProbeContext) -> u32 {
+    enter(&ctx, READ as u64 | BY_RESULT, None)
+}
+
+#[uprobe]
+pub fn ssl_read_ex(ctx: ProbeContext) -> u32 {
+    enter(&ctx, READ as u64 | BY_DONE, Some(3))
+}
+
+#[uprobe]
+pub fn ssl_write(ctx: ProbeContext) -> u32 {
+    enter(&ctx, WRITE as u64 | BY_RESULT, None)
+}
+
+#[uprobe]
+pub fn ssl_write_ex(ctx: ProbeContext) -> u32 {
+    enter(&ctx, WRITE as u64 | BY_DONE, Some(3))
+}
+
+#[uprobe]
+pub fn ssl_write_ex2(ctx: ProbeContext) -> u32 {
+    enter(&ctx, WRITE as u64 | BY_DONE, Some(4))
+}
+
+#[inline(always)]
+fn enter(ctx: &ProbeContext, function: u64, done: Option<usize>) -> u32 {
+    let Some(task) = filter::traced() else {
+        return 0;
+    };
+    let argument = |n| ctx.arg::<u64>(n).unwrap_or(0);
+    let call = Call {
+        ssl: argument(0),
+        buffer: argument(1),
+        length: argument(2),
+        done: done.map_or(0, argument),
+        stack: arch::stack_pointer(ctx.regs),
+        began: conn::now(),
+        instruction: arch::instruction(ctx.regs),
+        function,
+    };
+    stash::begin(task, call);
+    0
+}
+
+/// A return probe, behind the return.
+#[uretprobe]
+pub fn ssl_returned(ctx: RetProbeContext) -> u32 {
+    leave(ctx.regs, ctx.ret(), arch::RETURN_POPS)
+}
+
+/// A plain probe on a return instruction.
+#[uprobe]
+pub fn ssl_returns(ctx: ProbeContext) -> u32 {
+    let result = RetProbeContext::new(ctx.as_ptr()).ret();
+    leave(ctx.regs, result, 0)
+}
+
+#[inline(always)]
+fn leave(regs: *const aya_ebpf::bindings::pt_regs, result: i32, pops: u64) -> u32 {
+    let Some(task) = filter::traced() else {
+        return 0;
+    };
+    let Some((thread, call)) = stash::end(task, arch::stack_pointer(regs), pops) else {
+        return 0;
+    };
+    let moved = moved(&call, result);
+    if moved == 0 {
+        return 0;
+    }
+    let Some(connection) = conn::open(task, &key(task, call.ssl), call.instruction) else {
+        return 0;
+    };
+    let direction = (call.function & 1) as u8;
+    let at = if direction == WRITE {
+        thread.wrote.ssl = call.ssl;
+        thread.wrote.length = moved;
+        call.began
+    } else {
+        conn::now()
+    };
+    emit::payload(connection, direction, at, call.buffer, moved);
+    0
+}
+
+/// Bytes that a call moved.
+#[inline(always)]
+fn moved(call: &Call, result: i32) -> u64 {
+    if result <= 0 {
+        return 0;
+    }
+    let moved = if call.function & BY_DONE == 0 {
+        // The count is an int, and so is the length of these functions.
+        (result as u64).min(call.length & 0x7fff_ffff)
+    } else {
+        read::user::<u64>(call.done).unwrap_or(0).min(call.length)
+    };
+    // Longer than any address space: the pointer did not point to a count.
+    if moved >> 47 == 0 { moved } else { 0 }
+}
+
+#[inline(always)]
+pub fn key(task: Task, ssl: u64) -> Key {
+    Key {
+        pid: task.pid() as u64,
+        object: ssl,
+    }
+}
+
+/// `SSL_free(ssl)`
+#[uprobe]
+pub fn ssl_free(ctx: ProbeContext) -> u32 {
+    if let (Some(task), Some(ssl)) = (filter::traced(), ctx.arg::<u64>(0)) {
+        conn::over(&key(task, ssl));
+    }
+    0
+}
+
+/// `SSL_CTRL_SET_TLSEXT_HOSTNAME`
+const SET_HOST_NAME: i32 = 55;
+
+/// `SSL_ctrl(ssl, cmd, larg, parg)`
+#[uprobe]
+pub fn ssl_ctrl(ctx: ProbeContext) -> u32 {
+    if ctx.arg::<i32>(1) != Some(SET_HOST_NAME) {
+        return 0;
+    }
+    let (Some(task), Some(ssl), Some(name)) =
+        (filter::traced(), ctx.arg::<u64>(0), ctx.arg::<u64>(3))
+    else {
+        return 0;
+    };
+    if let Some(connection) = conn::open(task, &key(task, ssl), 0) {
+        emit::server_name(connection, name);
+    }
+    0
+}

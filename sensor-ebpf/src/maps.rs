@@ -1,0 +1,104 @@
+//! Maps and settings.
+
+use aya_ebpf::macros::map;
+use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf};
+use llmtap_common::conn::{Connection, Key};
+use llmtap_common::filter;
+use llmtap_common::layout::{FileId, KernelLayout};
+use llmtap_common::loss;
+
+use crate::stash::Thread;
+
+/// Traffic. User space sets its size.
+#[map]
+pub static EVENTS: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
+
+/// What processes do; apart, so that a flood of traffic hides no new process.
+#[map]
+pub static PROCESSES: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
+
+#[map]
+pub static CONNECTIONS: LruHashMap<Key, Connection> = LruHashMap::with_max_entries(1 << 16, 0);
+
+/// By thread (`pid_tgid`).
+#[map]
+pub static THREADS: HashMap<u64, Thread> = HashMap::with_max_entries(1 << 15, 0);
+
+/// See [`filter::VERDICTS`].
+#[map]
+pub static VERDICTS: Array<u64> = Array::with_max_entries(filter::VERDICTS, 0);
+
+/// See [`filter::mode`].
+#[map]
+pub static PIDS: HashMap<u32, u8> = HashMap::with_max_entries(1 << 12, 0);
+
+/// Processes that speak HTTP over plain sockets.
+#[map]
+pub static PLAIN: LruHashMap<u32, u8> = LruHashMap::with_max_entries(1 << 12, 0);
+
+/// Files that user space has looked at already.
+#[map]
+pub static FILES: LruHashMap<FileId, u8> = LruHashMap::with_max_entries(1 << 14, 0);
+
+/// See [`loss`].
+#[map]
+pub static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(loss::COUNTERS, 0);
+
+/// A setting that user space writes before the programs are loaded.
+macro_rules! setting {
+    ($(#[$doc:meta])* $name:ident: $type:ty = $value:expr, $read:ident) => {
+        #[unsafe(no_mangle)]
+        static $name: $type = $value;
+
+        $(#[$doc])*
+        #[inline(always)]
+        pub fn $read() -> $type {
+            // SAFETY: a valid static; volatile, because its value here is not its value there.
+            unsafe { core::ptr::read_volatile(&raw const $name) }
+        }
+    };
+}
+
+setting!(
+    /// The sensor itself, never traced.
+    OWN_PID: u32 = 0, own_pid);
+setting!(
+    /// See [`filter::mode`].
+    PID_MODE: u32 = filter::mode::EVERY, pid_mode);
+setting!(
+    /// Bytes of one turn that are delivered.
+    TURN_LIMIT: u64 = 16 << 20, turn_limit);
+setting!(
+    /// Bytes in `EVENTS` at which the reader is woken.
+    WATERMARK: u64 = 1 << 18, watermark);
+
+/// A [`KernelLayout`], all zero until user space writes it.
+#[unsafe(no_mangle)]
+static LAYOUT: [u32; size_of::<KernelLayout>() / 4] = [0; size_of::<KernelLayout>() / 4];
+
+/// One field of the [`KernelLayout`].
+macro_rules! offset {
+    ($field:ident) => {
+        $crate::maps::layout(core::mem::offset_of!(
+            llmtap_common::layout::KernelLayout,
+            $field
+        ))
+    };
+}
+pub(crate) use offset;
+
+#[inline(always)]
+pub fn layout(field: usize) -> u64 {
+    // SAFETY: `field` is an offset in it; volatile as in `setting`.
+    unsafe { core::ptr::read_volatile((&raw const LAYOUT).cast::<u32>().add(field / 4)) as u64 }
+}
+
+/// Adds to a counter of [`loss`].
+#[inline(always)]
+pub fn count(counter: u32, by: u64) {
+    if let Some(value) = COUNTERS.get_ptr_mut(counter) {
+        // SAFETY: a slot of this processor. A probe that preempts another one may lose an
+        // increment: these counters are for people, exact loss comes from positions.
+        unsafe { *value += by }
+    }
+}

@@ -1,0 +1,43 @@
+//! Reads of foreign memory. Each may fail, none may fault.
+
+use core::hint::black_box;
+use core::mem::MaybeUninit;
+
+use aya_ebpf::helpers::generated;
+
+/// A value of the kernel's memory.
+#[inline(always)]
+pub fn kernel<T: Copy>(address: u64) -> Option<T> {
+    let mut value = MaybeUninit::<T>::uninit();
+    // SAFETY: the helper writes all of `value` or fails; any bytes are a valid `T`, as only
+    // integers and arrays of them are read.
+    unsafe {
+        let size = size_of::<T>() as u32;
+        let failed =
+            generated::bpf_probe_read_kernel(value.as_mut_ptr().cast(), size, address as *const _);
+        (failed == 0).then(|| value.assume_init())
+    }
+}
+
+/// A value of the process's memory.
+#[inline(always)]
+pub fn user<T: Copy>(address: u64) -> Option<T> {
+    let mut value = MaybeUninit::<T>::uninit();
+    // SAFETY: as in `kernel`.
+    unsafe {
+        let size = size_of::<T>() as u32;
+        let failed =
+            generated::bpf_probe_read_user(value.as_mut_ptr().cast(), size, address as *const _);
+        (failed == 0).then(|| value.assume_init())
+    }
+}
+
+/// Fills `to` with `length` bytes of the process's memory; whether that went well.
+/// `length` is 1 to `N`, and `N` a power of two.
+#[inline(always)]
+pub fn user_bytes<const N: usize>(to: *mut [u8; N], address: u64, length: u64) -> bool {
+    // Hidden from the compiler, or it drops the mask that the verifier needs.
+    let length = ((black_box(length) - 1) & (N as u64 - 1)) + 1;
+    // SAFETY: `to` has room for `N` bytes, and `length` is at most that.
+    unsafe { generated::bpf_probe_read_user(to.cast(), length as u32, address as *const _) == 0 }
+}

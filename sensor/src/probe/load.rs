@@ -1,0 +1,161 @@
+//! The kernel half: loaded, its settings written, its programs attached to what exists once.
+//!
+//! In: the eBPF object. Out: [`Programs`]. Must not know: files of processes.
+
+use std::path::Path;
+
+use aya::maps::{Map, MapData};
+use aya::programs::{Program, ProgramError, RawTracePoint, UProbe};
+use aya::{Ebpf, EbpfLoader};
+use llmtap_common::filter::mode;
+use llmtap_common::layout::KernelLayout;
+use zerocopy::IntoBytes;
+
+use super::{Options, Pids, ProbeError, btf};
+use crate::discover::{Exit, Function};
+
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/llmtap-ebpf"));
+
+/// Programs attached once, with the tracepoint of each.
+const TRACEPOINTS: [(&str, &str); 3] = [
+    ("process_exec", "sched_process_exec"),
+    ("process_exit", "sched_process_exit"),
+    ("syscall_exit", "sys_exit"),
+];
+
+const PROBES: [&str; 9] = [
+    "ssl_read",
+    "ssl_read_ex",
+    "ssl_write",
+    "ssl_write_ex",
+    "ssl_write_ex2",
+    "ssl_free",
+    "ssl_ctrl",
+    "ssl_returned",
+    "ssl_returns",
+];
+
+/// The program for the entry of `function`; `None` where it isn't followed.
+pub fn entry_program(function: Function) -> Option<&'static str> {
+    match function {
+        Function::Read => Some("ssl_read"),
+        Function::ReadEx => Some("ssl_read_ex"),
+        Function::Write => Some("ssl_write"),
+        Function::WriteEx => Some("ssl_write_ex"),
+        Function::WriteEx2 => Some("ssl_write_ex2"),
+        Function::Free => Some("ssl_free"),
+        Function::Ctrl => Some("ssl_ctrl"),
+        // The socket is told by the system calls that carry the records.
+        Function::SetFd | Function::SetBio => None,
+    }
+}
+
+pub fn exit_program(exit: &Exit) -> &'static str {
+    match exit {
+        Exit::Return => "ssl_returned",
+        Exit::Sites(_) => "ssl_returns",
+    }
+}
+
+/// The loaded kernel half.
+#[derive(Debug)]
+pub struct Programs {
+    ebpf: Ebpf,
+    /// Whether this kernel's types are known, which sockets and new files need.
+    pub layout: bool,
+}
+
+impl Programs {
+    pub fn load(options: &Options) -> Result<Self, ProbeError> {
+        if OBJECT.is_empty() {
+            return Err(ProbeError::NoObject);
+        }
+        let layout = btf::kernel_layout(Path::new(btf::VMLINUX));
+        let mut ebpf = loaded(options, &layout.unwrap_or_default())?;
+        for name in PROBES {
+            let program: &mut UProbe = program(&mut ebpf, name)?;
+            program.load().map_err(|source| rejected(name, source))?;
+        }
+        for (name, _) in TRACEPOINTS {
+            let program: &mut RawTracePoint = program(&mut ebpf, name)?;
+            program.load().map_err(|source| rejected(name, source))?;
+        }
+        Ok(Self {
+            ebpf,
+            layout: layout.is_some(),
+        })
+    }
+
+    /// From now on processes that come and go are reported.
+    pub fn attach_tracepoints(&mut self) -> Result<(), ProbeError> {
+        for (name, tracepoint) in TRACEPOINTS {
+            let program: &mut RawTracePoint = program(&mut self.ebpf, name)?;
+            program
+                .attach(tracepoint)
+                .map_err(|source| ProbeError::Tracepoint { tracepoint, source })?;
+        }
+        Ok(())
+    }
+
+    pub fn probe(&mut self, name: &'static str) -> Result<&mut UProbe, ProbeError> {
+        program(&mut self.ebpf, name)
+    }
+
+    /// Hands over a map of the object.
+    pub fn map<T>(&mut self, name: &'static str) -> Result<T, ProbeError>
+    where
+        T: TryFrom<Map, Error = aya::maps::MapError>,
+    {
+        let map = self.ebpf.take_map(name).ok_or(ProbeError::Object(name))?;
+        T::try_from(map).map_err(|source| ProbeError::Map { map: name, source })
+    }
+}
+
+fn loaded(options: &Options, layout: &KernelLayout) -> Result<Ebpf, ProbeError> {
+    let own_pid = std::process::id();
+    let watermark = u64::from(options.ring_bytes / 8);
+    let pid_mode = match &options.pids {
+        Pids::Every => mode::EVERY,
+        Pids::Except(_) => mode::EXCEPT,
+        Pids::Only(_) => mode::ONLY,
+    };
+    let mut loader = EbpfLoader::new();
+    loader
+        .override_global("OWN_PID", &own_pid, true)
+        .override_global("PID_MODE", &pid_mode, true)
+        .override_global("TURN_LIMIT", &options.turn_limit, true)
+        .override_global("WATERMARK", &watermark, true)
+        .override_global("LAYOUT", layout.as_bytes(), true)
+        .map_max_entries("EVENTS", options.ring_bytes);
+    let mut ebpf = loader
+        .load(OBJECT)
+        .map_err(|source| ProbeError::Load(Box::new(source)))?;
+    if let Pids::Except(pids) | Pids::Only(pids) = &options.pids {
+        let map = ebpf.map_mut("PIDS").ok_or(ProbeError::Object("PIDS"))?;
+        let map_error = |source| ProbeError::Map {
+            map: "PIDS",
+            source,
+        };
+        let mut map: aya::maps::HashMap<&mut MapData, u32, u8> =
+            map.try_into().map_err(map_error)?;
+        for pid in pids {
+            map.insert(pid, 0, 0).map_err(map_error)?;
+        }
+    }
+    Ok(ebpf)
+}
+
+fn program<'a, T>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut T, ProbeError>
+where
+    &'a mut T: TryFrom<&'a mut Program, Error = ProgramError>,
+{
+    let program = ebpf.program_mut(name).ok_or(ProbeError::Object(name))?;
+    program.try_into().map_err(|source| rejected(name, source))
+}
+
+fn rejected(program: &'static str, source: ProgramError) -> ProbeError {
+    ProbeError::Program {
+        program,
+        source: Box::new(source),
+    }
+}

@@ -1,0 +1,127 @@
+//! Installs what tests need: Debian's packages where we may, the rest into
+//! `target/test-env`, each once for as long as what is asked for stays the same.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+
+use crate::shell;
+
+/// A program that is needed, and the package that has it.
+pub type Needed = (&'static str, &'static str);
+
+/// Makes sure that programs are there, installing their packages if we are root.
+pub fn programs(needed: &[Needed]) -> Result<()> {
+    let missing: Vec<&str> = needed
+        .iter()
+        .filter(|(program, _)| !shell::has(program))
+        .map(|(_, package)| *package)
+        .collect();
+    packages(&missing)
+}
+
+/// Installs Debian packages.
+pub fn packages(names: &[&str]) -> Result<()> {
+    if names.is_empty() {
+        return Ok(());
+    }
+    let list = names.join(" ");
+    if !shell::is_root() || !shell::has("apt-get") {
+        bail!("these packages are needed: {list} (apt-get install {list})");
+    }
+    shell::step(&format!("install {list}"), || {
+        let install = || {
+            shell::run(
+                shell::command("apt-get")
+                    .args(["install", "-y", "-qq", "--no-install-recommends"])
+                    .args(names)
+                    .env("DEBIAN_FRONTEND", "noninteractive")
+                    .stdout(std::process::Stdio::null()),
+            )
+        };
+        // The lists of a fresh machine may be empty or old.
+        install().or_else(|_| {
+            shell::run(shell::command("apt-get").args(["update", "-qq"]))?;
+            install()
+        })
+    })
+}
+
+/// The Python of an environment that has what `tests/e2e/python/NAME.txt` lists.
+pub fn python(name: &str) -> Result<PathBuf> {
+    let list = shell::root().join(format!("tests/e2e/python/{name}.txt"));
+    let home = shell::target(format!("test-env/py-{name}"));
+    let python = home.join("bin/python");
+    once(
+        &home,
+        &[&list],
+        &format!("PyPI packages of {name}.txt"),
+        || {
+            programs(&[("python3", "python3")])?;
+            // Debian's python3 comes without ensurepip.
+            if shell::output(shell::command("python3").args(["-c", "import ensurepip"])).is_err() {
+                packages(&["python3-venv"])?;
+            }
+            shell::run(
+                shell::command("python3")
+                    .args(["-m", "venv", "--clear"])
+                    .arg(&home),
+            )?;
+            shell::run(
+                shell::command(&python)
+                    .args(["-m", "pip", "install", "--quiet", "--no-input"])
+                    .args(["--disable-pip-version-check", "--requirement"])
+                    .arg(&list),
+            )
+        },
+    )?;
+    Ok(python)
+}
+
+/// The folder whose `node_modules` has what `tests/e2e/node/package-lock.json` lists.
+pub fn node() -> Result<PathBuf> {
+    let source = shell::root().join("tests/e2e/node");
+    let home = shell::target("test-env/node");
+    let files = ["package.json", "package-lock.json"].map(|name| source.join(name));
+    once(&home, &[&files[0], &files[1]], "npm packages", || {
+        programs(&[("node", "nodejs"), ("npm", "npm")])?;
+        fs::create_dir_all(&home)?;
+        for file in &files {
+            let name = file.file_name().expect("invariant: a file's path");
+            fs::copy(file, home.join(name))?;
+        }
+        shell::run(
+            shell::command("npm")
+                .args([
+                    "ci",
+                    "--silent",
+                    "--no-audit",
+                    "--no-fund",
+                    "--ignore-scripts",
+                ])
+                .current_dir(&home),
+        )
+    })?;
+    Ok(home)
+}
+
+/// Fills the folder `home`, unless it was filled from the same `sources` before.
+fn once(
+    home: &Path,
+    sources: &[&Path],
+    what: &str,
+    fill: impl FnOnce() -> Result<()>,
+) -> Result<()> {
+    let mut wanted = String::new();
+    for source in sources {
+        wanted += &fs::read_to_string(source)
+            .with_context(|| format!("cannot read {}", source.display()))?;
+    }
+    let stamp = home.join(".filled-from");
+    if fs::read_to_string(&stamp).is_ok_and(|filled| filled == wanted) {
+        return Ok(());
+    }
+    shell::step(&format!("install {what} into {}", home.display()), fill)?;
+    fs::write(&stamp, wanted).with_context(|| format!("cannot write {}", stamp.display()))
+}

@@ -1,0 +1,155 @@
+//! `cargo xtask test`: every check and test, in one command.
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::Result;
+
+use crate::report::Report;
+use crate::{build, check, conformance, libtest, shell};
+
+#[derive(clap::Args)]
+pub struct Options {
+    /// Run this step alone (`unit`, `e2e`, …), or of it the tests whose names have a
+    /// text (`e2e/curl`)
+    #[arg(long, value_name = "STEP[/TEXT]")]
+    only: Vec<String>,
+}
+
+/// One step of the test command.
+struct Step {
+    name: &'static str,
+    what: &'static str,
+    run: fn(filter: Option<&str>) -> Result<Report>,
+}
+
+/// What is quick to fail comes first.
+const STEPS: &[Step] = &[
+    Step {
+        name: "format",
+        what: "cargo fmt --check",
+        run: |_| format(),
+    },
+    Step {
+        name: "layers",
+        what: "which room imports which",
+        run: |_| check::layers(),
+    },
+    Step {
+        name: "clippy",
+        what: "clippy on everything, warnings are errors",
+        run: |_| clippy(),
+    },
+    Step {
+        name: "unit",
+        what: "unit and corpus tests",
+        run: unit,
+    },
+    Step {
+        name: "conformance",
+        what: "replay of recorded traffic",
+        run: |_| conformance::run(&build::sensor()?),
+    },
+];
+
+pub fn run(options: &Options) -> Result<ExitCode> {
+    let begun = Instant::now();
+    let mut total = Report::default();
+    for step in STEPS {
+        let Some(filter) = options.chosen(step.name) else {
+            continue;
+        };
+        println!("\n==> {}: {}", step.name, step.what);
+        let begun = Instant::now();
+        let report = (step.run)(filter).unwrap_or_else(|error| Report {
+            failed: vec![format!("{}: {error:#}", step.name)],
+            ..Report::default()
+        });
+        println!(
+            "    {}: {} passed, {} failed, {} skipped in {}",
+            step.name,
+            report.passed,
+            report.failed.len(),
+            report.skipped.len(),
+            shell::seconds(begun.elapsed())
+        );
+        total.add(report);
+    }
+    println!("\n==> all of it took {}", shell::seconds(begun.elapsed()));
+    println!("{total}");
+    Ok(if total.failed.is_empty() && total.passed > 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+impl Options {
+    /// Whether the step is to run, and the filter for its tests.
+    fn chosen(&self, step: &str) -> Option<Option<&str>> {
+        if self.only.is_empty() {
+            return Some(None);
+        }
+        self.only
+            .iter()
+            .find_map(|only| match only.split_once('/') {
+                Some((name, text)) if name == step => Some(Some(text)),
+                None if only == step => Some(None),
+                _ => None,
+            })
+    }
+}
+
+fn format() -> Result<Report> {
+    shell::run(shell::cargo().args(["fmt", "--all", "--check"]))?;
+    Ok(Report::pass())
+}
+
+fn clippy() -> Result<Report> {
+    shell::run(
+        shell::cargo()
+            .args(["clippy", "--workspace", "--exclude", "llmtap-ebpf"])
+            .args([
+                "--all-targets",
+                "--locked",
+                "--quiet",
+                "--",
+                "--deny",
+                "warnings",
+            ]),
+    )?;
+    Ok(Report::pass())
+}
+
+fn unit(filter: Option<&str>) -> Result<Report> {
+    libtest::run(
+        "unit",
+        shell::cargo()
+            .args([
+                "test",
+                "--workspace",
+                "--exclude",
+                "llmtap-ebpf",
+                "--locked",
+            ])
+            .args(["--no-fail-fast"])
+            .args(["--"])
+            .args(filter),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_chooses_steps_and_filters_their_tests() {
+        let options = Options {
+            only: vec!["format".into(), "e2e/curl".into()],
+        };
+        assert_eq!(options.chosen("format"), Some(None));
+        assert_eq!(options.chosen("e2e"), Some(Some("curl")));
+        assert_eq!(options.chosen("unit"), None);
+        assert_eq!(Options { only: vec![] }.chosen("unit"), Some(None));
+    }
+}
