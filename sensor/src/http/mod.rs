@@ -28,7 +28,12 @@ use crate::time::Timestamp;
 
 mod connection;
 pub mod detect;
+pub mod h2;
 pub mod head;
+pub mod websocket;
+
+#[cfg(test)]
+mod testing;
 
 pub use connection::Connection;
 pub use detect::Detection;
@@ -64,6 +69,8 @@ pub enum Step<'a> {
     /// Final response (never 1xx but 101).
     Response(Box<ResponseHead>),
     ResponseBody(Segment<'a>),
+    /// Trailers of the response, where it has some; before its end.
+    ResponseTrailers(Box<Fields>),
     ResponseEnd(End),
     /// A WebSocket message, after a 101 or an extended CONNECT, decompressed.
     /// `direction` is relative to the process.
