@@ -299,7 +299,7 @@ impl Half {
         while !octets.is_empty() {
             let (read, written) = (inflate.total_in(), inflate.total_out());
             self.buffer
-                .reserve(octets.len().saturating_mul(2).min(SPARE).max(512));
+                .reserve(octets.len().saturating_mul(2).clamp(512, SPARE));
             let status = inflate.decompress_vec(octets, &mut self.buffer, FlushDecompress::Sync);
             let read = inflate.total_in().saturating_sub(read);
             let written = inflate.total_out().saturating_sub(written);

@@ -3,7 +3,7 @@
 //! In: blocks, content and ends, each with its stream. Out: [`ExchangeEvent`]s. Must
 //! not know: frames, HPACK.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::block::Block;
 use crate::event::{Direction, Missing};
@@ -14,6 +14,9 @@ use crate::time::Timestamp;
 
 /// Streams followed at a time. Servers allow some hundred.
 pub const MOST: usize = 1024;
+
+/// Streams of a connection that are followed though their request was not seen.
+const MOST_STRAYS: usize = 64;
 
 type Out<'o> = &'o mut dyn FnMut(ExchangeEvent<'_>);
 
@@ -162,6 +165,12 @@ pub struct Streams {
     open: BTreeMap<u32, Stream>,
     /// Added to a stream's number for the number of its exchange.
     base: u64,
+    /// The first and the last stream that a request was seen on; they are opened in
+    /// this order and never again.
+    first: Option<u32>,
+    last: u32,
+    /// Streams that were seen by their response alone.
+    strays: BTreeSet<u32>,
     /// Streams given up for want of room.
     pub evicted: u64,
 }
@@ -171,6 +180,8 @@ impl Streams {
     pub fn upgraded(exchange: ExchangeId) -> Self {
         let mut streams = Self {
             base: exchange.0.wrapping_sub(1),
+            first: Some(1),
+            last: 1,
             ..Self::default()
         };
         streams.open.insert(1, Stream::new(exchange, Phase::Ended));
@@ -192,7 +203,7 @@ impl Streams {
     ) {
         match place.side {
             Side::Request if !self.is_open(place.stream) => {
-                if !block.is_request() && !block.cut {
+                if place.stream <= self.last || !block.is_request() && !block.cut {
                     return;
                 }
                 self.request(place, began, block, out);
@@ -297,6 +308,8 @@ impl Streams {
     fn request(&mut self, place: Place, began: Timestamp, block: Block, out: Out<'_>) {
         let websocket = |protocol: &str| protocol.eq_ignore_ascii_case("websocket");
         let upgrade = block.protocol.as_deref().is_some_and(websocket);
+        self.first.get_or_insert(place.stream);
+        self.last = place.stream;
         let stream = self.insert(place, Phase::Open, out);
         stream.upgrade = upgrade;
         let step = Step::Request {
@@ -312,10 +325,14 @@ impl Streams {
             return;
         }
         let heads = block.status.is_some() || block.is_partial() && !end_stream;
-        let stream = match self.open.get_mut(&place.stream) {
-            Some(stream) => stream,
-            None if heads => self.insert(place, Phase::Unseen, out),
-            None => return,
+        if !self.is_open(place.stream) {
+            if !heads || !self.admits_stray(place.stream) {
+                return;
+            }
+            self.insert(place, Phase::Unseen, out);
+        }
+        let Some(stream) = self.open.get_mut(&place.stream) else {
+            return;
         };
         match stream.response.phase {
             Phase::Awaited if heads => {
@@ -334,6 +351,20 @@ impl Streams {
             Phase::Open => stream.trailers(place.at, block, out),
             Phase::Unseen | Phase::Ended => {}
         }
+    }
+
+    /// Whether a response on a stream that is not open may be one whose request was
+    /// not seen; mostly the stream was reset, and the response was under way.
+    fn admits_stray(&mut self, stream: u32) -> bool {
+        let earlier = self.first.is_some_and(|first| stream < first);
+        let lost = stream > self.last;
+        let admitted = (earlier || lost)
+            && self.strays.len() < MOST_STRAYS
+            && self.strays.insert(stream);
+        if admitted {
+            self.last = self.last.max(stream);
+        }
+        admitted
     }
 
     fn insert(&mut self, place: Place, request: Phase, out: Out<'_>) -> &mut Stream {
