@@ -22,6 +22,16 @@
     )
 )]
 
+mod coding;
+mod framer;
+mod ndjson;
+mod sse;
+mod whole;
+
+use coding::Decoder;
+use framer::Framer;
+use whole::Whole;
+
 use crate::event::Missing;
 use crate::stream::Segment;
 use crate::time::Timestamp;
@@ -97,50 +107,126 @@ pub struct Faults {
     pub malformed: u64,
 }
 
+impl Faults {
+    pub fn add(&mut self, other: Self) {
+        let Self {
+            undecodable,
+            inflated,
+            oversized,
+            malformed,
+        } = other;
+        self.undecodable = self.undecodable.saturating_add(undecodable);
+        self.inflated = self.inflated.saturating_add(inflated);
+        self.oversized = self.oversized.saturating_add(oversized);
+        self.malformed = self.malformed.saturating_add(malformed);
+    }
+}
+
 /// The content of one message: decoded, and framed or gathered.
 #[derive(Debug)]
 pub struct Content {
-    limits: Limits,
+    decoder: Decoder,
+    framer: Framer,
+    missing: Missing,
+    faults: Faults,
 }
 
 impl Content {
-    /// Gathers the content whole, as for a request. `coding`: the value of
-    /// `Content-Encoding`, see [`Fields::coding`](crate::http::Fields).
+    /// Gathers the content whole, as for a request. `coding`: see
+    /// [`Fields::coding`](crate::http::Fields::coding).
     pub fn whole(coding: Option<&str>, limits: Limits) -> Self {
-        let _ = coding;
-        Self { limits }
+        Self::new(coding, Framer::Whole(Whole::new(limits)), limits)
     }
 
     /// Cuts the content into the units of its type, or gathers it whole where that has
     /// none. Types lie: the first bytes have their say.
     pub fn stream(content_type: Option<&str>, coding: Option<&str>, limits: Limits) -> Self {
-        let _ = (content_type, coding);
-        Self { limits }
+        Self::new(coding, Framer::undecided(content_type, limits), limits)
+    }
+
+    fn new(coding: Option<&str>, framer: Framer, limits: Limits) -> Self {
+        Self {
+            decoder: Decoder::new(coding, limits),
+            framer,
+            missing: Missing::NONE,
+            faults: Faults::default(),
+        }
     }
 
     /// Takes the next piece of the body; units that it completes go to `out`.
     pub fn feed(&mut self, at: Timestamp, segment: Segment<'_>, out: &mut dyn FnMut(Message<'_>)) {
-        let _ = (at, segment, out, self.limits);
+        let Self {
+            decoder,
+            framer,
+            missing,
+            faults,
+        } = self;
+        let mut stops = Faults::default();
+        decoder.decode(segment, &mut stops, &mut |piece| {
+            let mut units = Units { at, out, faults };
+            match piece {
+                Segment::Data(bytes) => framer.feed(bytes, &mut units),
+                Segment::Gap(hole) => {
+                    *missing = missing.and(hole);
+                    framer.gap(hole, &mut units);
+                }
+            }
+        });
+        faults.add(stops);
     }
 
     /// The body is over; `complete`: its framing says that it is whole. Gives the last
     /// unit where that needs no terminator. A gathered content stays where it is, for
     /// [`body`](Self::body).
     pub fn finish(&mut self, at: Timestamp, complete: bool, out: &mut dyn FnMut(Message<'_>)) {
-        let _ = (at, complete, out);
+        let mut units = Units {
+            at,
+            out,
+            faults: &mut self.faults,
+        };
+        self.framer.finish(complete, &mut units);
     }
 
     /// What was gathered; `None` where the content is a stream of units.
     pub fn body(&self) -> Option<Body<'_>> {
-        None
+        match &self.framer {
+            Framer::Whole(whole) => Some(whole.body()),
+            _ => None,
+        }
     }
 
-    /// Bytes of this content that are missing, on the wire or cut while decoding.
+    /// Bytes of this content that are missing: those lost on the wire, and those cut
+    /// because a limit was reached.
     pub fn missing(&self) -> Missing {
-        Missing::NONE
+        match &self.framer {
+            Framer::Whole(whole) => whole.body().missing,
+            _ => self.missing,
+        }
     }
 
     pub fn faults(&self) -> Faults {
-        Faults::default()
+        self.faults
+    }
+}
+
+/// Where framers put what they find.
+struct Units<'a> {
+    at: Timestamp,
+    out: &'a mut dyn FnMut(Message<'_>),
+    faults: &'a mut Faults,
+}
+
+impl Units<'_> {
+    fn event(&mut self, name: Option<&str>, data: &[u8]) {
+        self.unit(MessageKind::Event, name, data);
+    }
+
+    fn unit(&mut self, kind: MessageKind, name: Option<&str>, data: &[u8]) {
+        (self.out)(Message {
+            at: self.at,
+            kind,
+            name,
+            data,
+        });
     }
 }

@@ -4,13 +4,33 @@
 //! exchange is about.
 
 use crate::event::Direction;
-use crate::http::{Detection, ExchangeEvent};
+use crate::http::detect::{Outcome, Undecided};
+use crate::http::h1::{H1, Handover};
+use crate::http::{Detection, ExchangeEvent, Step};
 use crate::stream::Segment;
 use crate::time::Timestamp;
 
 /// The HTTP side of a connection, of any version.
 #[derive(Debug, Default)]
-pub struct Connection {}
+pub struct Connection {
+    protocol: Protocol,
+    /// The first exchange number that is free.
+    next: u64,
+}
+
+#[derive(Debug)]
+enum Protocol {
+    Undecided(Box<Undecided>),
+    Http1(Box<H1>),
+    /// Nothing that is known.
+    Opaque,
+}
+
+impl Default for Protocol {
+    fn default() -> Self {
+        Self::Undecided(Box::default())
+    }
+}
 
 impl Connection {
     pub fn new() -> Self {
@@ -22,25 +42,104 @@ impl Connection {
         &mut self,
         direction: Direction,
         at: Timestamp,
-        segment: Segment<'_>,
+        mut segment: Segment<'_>,
         out: &mut dyn FnMut(ExchangeEvent<'_>),
     ) {
-        let _ = (direction, at, segment, out);
+        loop {
+            let rest = match &mut self.protocol {
+                Protocol::Opaque => return,
+                Protocol::Undecided(undecided) => match undecided.feed(direction, at, segment) {
+                    Outcome::NeedMore => return,
+                    Outcome::NotForUs => {
+                        self.protocol = Protocol::Opaque;
+                        return;
+                    }
+                    Outcome::Http1 {
+                        requester,
+                        write,
+                        read,
+                        rest,
+                    } => {
+                        let h1 = H1::new(requester, self.next, write, read);
+                        self.protocol = Protocol::Http1(Box::new(h1));
+                        rest
+                    }
+                },
+                Protocol::Http1(h1) => match h1.feed(direction, at, segment, out) {
+                    None => return,
+                    Some((handover, rest)) => {
+                        self.hand_over(at, handover, out);
+                        rest
+                    }
+                },
+            };
+            if rest.is_empty() {
+                return;
+            }
+            segment = Segment::Data(rest);
+        }
     }
 
-    /// Ends what is open: the connection was closed, or the capture is over.
+    /// Ends what is open, as the connection was closed.
     pub fn close(&mut self, at: Timestamp, out: &mut dyn FnMut(ExchangeEvent<'_>)) {
-        let _ = (at, out);
+        self.end(at, true, out);
     }
 
-    /// Whether this is HTTP. May turn from `Match` to `NotForUs` (a tunnel, an
-    /// unknown upgrade); `NotForUs` is final.
+    /// Ends what is open, as no more will be seen of a connection that goes on.
+    pub fn abandon(&mut self, at: Timestamp, out: &mut dyn FnMut(ExchangeEvent<'_>)) {
+        self.end(at, false, out);
+    }
+
+    /// Whether this is HTTP. May fall back from `Match` (a tunnel, an unknown upgrade);
+    /// `NotForUs` is final.
     pub fn detection(&self) -> Detection {
-        Detection::NeedMore
+        match self.protocol {
+            Protocol::Undecided(_) => Detection::NeedMore,
+            Protocol::Http1(_) => Detection::Match,
+            Protocol::Opaque => Detection::NotForUs,
+        }
     }
 
-    /// The direction in which requests go, once known.
+    /// The direction in which requests go, where that is known.
     pub fn requester(&self) -> Option<Direction> {
-        None
+        match &self.protocol {
+            Protocol::Http1(h1) => Some(h1.requester()),
+            Protocol::Undecided(_) | Protocol::Opaque => None,
+        }
+    }
+
+    fn end(&mut self, at: Timestamp, ended: bool, out: &mut dyn FnMut(ExchangeEvent<'_>)) {
+        match std::mem::replace(&mut self.protocol, Protocol::Opaque) {
+            Protocol::Http1(mut h1) => h1.close(at, ended, out),
+            Protocol::Undecided(_) | Protocol::Opaque => {}
+        }
+    }
+
+    fn hand_over(
+        &mut self,
+        at: Timestamp,
+        handover: Handover,
+        out: &mut dyn FnMut(ExchangeEvent<'_>),
+    ) {
+        let before = std::mem::replace(&mut self.protocol, Protocol::Opaque);
+        let Protocol::Http1(h1) = before else {
+            return;
+        };
+        self.next = h1.next();
+        let early = h1.into_early();
+        match handover {
+            Handover::Tunnel => self.protocol = Protocol::default(),
+            Handover::WebSocket { exchange, .. } | Handover::Http2 { exchange } => {
+                out(ExchangeEvent {
+                    exchange,
+                    at,
+                    step: Step::Over,
+                });
+            }
+        }
+        let (direction, at, bytes) = early;
+        if !bytes.is_empty() {
+            self.feed(direction, at, Segment::Data(&bytes), out);
+        }
     }
 }

@@ -1,4 +1,12 @@
-//! What a connection speaks, told from its first bytes and never from a port.
+//! What a connection speaks, told from its bytes and never from a port.
+//!
+//! In: segments of a connection of which nothing is known. Out: the dissector that
+//! understands them. Must not know: what comes after the first line.
+
+use crate::event::Direction;
+use crate::http::h1::Half;
+use crate::stream::Segment;
+use crate::time::Timestamp;
 
 /// An answer about bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -6,4 +14,152 @@ pub enum Detection {
     Match,
     NotForUs,
     NeedMore,
+}
+
+/// The two kinds of line that open an HTTP/1 message (RFC 9112, sections 3 and 4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StartLine {
+    Request,
+    Response,
+}
+
+impl StartLine {
+    /// What a whole line, its line end included, opens.
+    pub fn parse(line: &[u8]) -> Option<Self> {
+        let line = line.strip_suffix(b"\n")?;
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        if let Some(rest) = line.strip_prefix(b"HTTP/1.") {
+            return match rest {
+                [b'0' | b'1', b' ', a, b, c] if [a, b, c].iter().all(|d| d.is_ascii_digit()) => {
+                    Some(Self::Response)
+                }
+                [b'0' | b'1', b' ', a, b, c, b' ', ..]
+                    if [a, b, c].iter().all(|d| d.is_ascii_digit()) =>
+                {
+                    Some(Self::Response)
+                }
+                _ => None,
+            };
+        }
+        let head = line
+            .strip_suffix(b" HTTP/1.1")
+            .or_else(|| line.strip_suffix(b" HTTP/1.0"))?;
+        let space = head.iter().position(|&b| b == b' ')?;
+        let (method, target) = head.split_at(space);
+        let target = target.trim_ascii();
+        let graphic = target.iter().all(|&b| b > b' ' && b != 0x7f);
+        (is_method(method) && !target.is_empty() && graphic).then_some(Self::Request)
+    }
+
+    /// Whether a line that begins so may become one. Looks at a fixed number of bytes,
+    /// so that asking after every byte stays cheap.
+    pub fn may_begin(line: &[u8]) -> bool {
+        const STATUS: &[u8] = b"HTTP/1.";
+        if line.len().min(STATUS.len()) > 0 && line.iter().zip(STATUS).all(|(a, b)| a == b) {
+            return true;
+        }
+        let method = line
+            .iter()
+            .take(LONGEST_METHOD.saturating_add(1))
+            .position(|&b| b == b' ');
+        match method {
+            Some(end) => line.get(..end).is_some_and(is_method),
+            None => line.len() <= LONGEST_METHOD && line.iter().all(|&b| is_method_byte(b)),
+        }
+    }
+}
+
+const LONGEST_METHOD: usize = 24;
+
+/// Any token would do (RFC 9110, section 9.1); all that are in use look like this.
+fn is_method(method: &[u8]) -> bool {
+    (3..=LONGEST_METHOD).contains(&method.len()) && method.iter().all(|&b| is_method_byte(b))
+}
+
+fn is_method_byte(byte: u8) -> bool {
+    byte.is_ascii_uppercase() || matches!(byte, b'-' | b'_')
+}
+
+/// Whether a stream begins with a TLS record: such a connection carries nothing for us.
+fn is_tls_record(bytes: &[u8]) -> bool {
+    matches!(bytes, [0x14..=0x18, 0x03, 0x00..=0x04, ..])
+}
+
+/// Turns (runs of one direction) without a sign of HTTP before a connection is given up.
+const MOST_TURNS: u32 = 32;
+/// Bytes without one; large, as the sensor may join amid a long response.
+const MOST_BYTES: u64 = 4 << 20;
+
+/// A connection that nothing is known of.
+#[derive(Debug, Default)]
+pub(super) struct Undecided {
+    write: Half,
+    read: Half,
+    last: Option<Direction>,
+    turns: u32,
+    bytes: u64,
+}
+
+/// What became of a segment.
+#[derive(Debug)]
+pub(super) enum Outcome<'a> {
+    NeedMore,
+    NotForUs,
+    /// A start line was found; `rest` is what follows it in this segment.
+    Http1 {
+        requester: Direction,
+        write: Half,
+        read: Half,
+        rest: &'a [u8],
+    },
+}
+
+impl Undecided {
+    pub fn feed<'a>(
+        &mut self,
+        direction: Direction,
+        at: Timestamp,
+        segment: Segment<'a>,
+    ) -> Outcome<'a> {
+        let turn = self.last != Some(direction);
+        if turn {
+            self.turns = self.turns.saturating_add(1);
+        }
+        let first = self.last.is_none();
+        self.last = Some(direction);
+        let half = match direction {
+            Direction::Write => &mut self.write,
+            Direction::Read => &mut self.read,
+        };
+        if turn {
+            half.turn();
+        }
+        let bytes = match segment {
+            Segment::Gap(_) => {
+                half.rescan();
+                return Outcome::NeedMore;
+            }
+            Segment::Data(bytes) => bytes,
+        };
+        if first && is_tls_record(bytes) {
+            return Outcome::NotForUs;
+        }
+        if let Some((line, rest)) = half.scan(at, bytes) {
+            let requester = match line {
+                StartLine::Request => direction,
+                StartLine::Response => direction.opposite(),
+            };
+            return Outcome::Http1 {
+                requester,
+                write: std::mem::take(&mut self.write),
+                read: std::mem::take(&mut self.read),
+                rest,
+            };
+        }
+        self.bytes = self.bytes.saturating_add(bytes.len() as u64);
+        if self.turns > MOST_TURNS || self.bytes > MOST_BYTES {
+            return Outcome::NotForUs;
+        }
+        Outcome::NeedMore
+    }
 }

@@ -27,13 +27,15 @@ use crate::stream::Segment;
 use crate::time::Timestamp;
 
 mod connection;
+#[cfg(test)]
+mod corpus;
 pub mod detect;
+mod h1;
 pub mod h2;
 pub mod head;
-pub mod websocket;
-
 #[cfg(test)]
 mod testing;
+pub mod websocket;
 
 pub use connection::Connection;
 pub use detect::Detection;

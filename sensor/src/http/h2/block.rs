@@ -4,7 +4,7 @@
 //! know: streams, frames.
 
 use super::hpack::{Broken, Decoder, Field};
-use crate::http::head::{Fields, RequestHead, ResponseHead, Version};
+use crate::http::head::{Fields, RequestHead, ResponseHead, Version, redact};
 
 /// Octets of fields kept of one block, counted as `SETTINGS_MAX_HEADER_LIST_SIZE` does.
 const MOST: usize = 256 * 1024;
@@ -120,7 +120,7 @@ impl Block {
             return;
         }
         if name.starts_with(':') {
-            self.add_pseudo(name, value);
+            self.add_pseudo(name, &redact(name, value));
         } else {
             self.contradicts |= is_singular(name) && self.fields.first(name).is_some();
             self.fields.push(name, value);

@@ -109,14 +109,12 @@ impl Header {
 
     /// Octets before the content: pad length, priority, promised stream.
     const fn prefix(&self) -> u32 {
-        let padded =
-            matches!(self.kind, Kind::Data | Kind::Headers | Kind::Push) && self.has(Self::PADDED);
-        let fixed = match self.kind {
-            Kind::Headers if self.has(Self::PRIORITY) => 5,
-            Kind::Push => 4,
-            _ => 0,
-        };
-        if padded { fixed + 1 } else { fixed }
+        let padding = self.is_padded() as u32;
+        match self.kind {
+            Kind::Headers if self.has(Self::PRIORITY) => padding.saturating_add(5),
+            Kind::Push => padding.saturating_add(4),
+            _ => padding,
+        }
     }
 
     const fn is_padded(&self) -> bool {

@@ -209,6 +209,14 @@ impl H2 {
         (self.write, self.read) = (Half::new(), Half::new());
     }
 
+    /// Bytes held for the sake of later traffic.
+    #[cfg(test)]
+    fn held_bytes(&self) -> usize {
+        let half =
+            |half: &Half| half.block.capacity() + half.held.capacity() + half.decoder.held_bytes();
+        half(&self.write) + half(&self.read) + self.streams.held_bytes()
+    }
+
     fn half(&mut self, direction: Direction) -> &mut Half {
         match direction {
             Direction::Write => &mut self.write,

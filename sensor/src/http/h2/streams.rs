@@ -299,6 +299,11 @@ impl Streams {
         }
     }
 
+    #[cfg(test)]
+    pub fn held_bytes(&self) -> usize {
+        self.open.len() * size_of::<(u32, Stream)>()
+    }
+
     pub fn close(&mut self, at: Timestamp, out: Out<'_>) {
         while let Some((_, stream)) = self.open.pop_first() {
             stream.give_up(at, out);
@@ -358,9 +363,8 @@ impl Streams {
     fn admits_stray(&mut self, stream: u32) -> bool {
         let earlier = self.first.is_some_and(|first| stream < first);
         let lost = stream > self.last;
-        let admitted = (earlier || lost)
-            && self.strays.len() < MOST_STRAYS
-            && self.strays.insert(stream);
+        let admitted =
+            (earlier || lost) && self.strays.len() < MOST_STRAYS && self.strays.insert(stream);
         if admitted {
             self.last = self.last.max(stream);
         }

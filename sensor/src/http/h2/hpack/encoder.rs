@@ -22,11 +22,6 @@ impl Encoder {
         self
     }
 
-    pub fn never_indexed(mut self, name: impl Into<Name>, value: &str) -> Self {
-        self.literal(0x10, 4, name.into(), value, true);
-        self
-    }
-
     pub fn resize(mut self, capacity: usize) -> Self {
         self.integer(0x20, 5, capacity);
         self

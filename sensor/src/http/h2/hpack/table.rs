@@ -10,7 +10,7 @@
 use std::borrow::Cow;
 use std::collections::VecDeque;
 
-use crate::http::head::is_credential;
+use crate::http::head::redact;
 
 /// Overhead of an entry in the reckoning of the specification (section 4.1).
 const ENTRY_OVERHEAD: usize = 32;
@@ -97,20 +97,19 @@ impl Table {
         }
     }
 
-    /// Inserts a field whose name and value have `octets` octets as sent. The value of
-    /// a credential, and any value whose name is unknown, is not kept.
+    /// Inserts a field whose name and value have `octets` octets as sent. Credentials,
+    /// and values whose name is unknown, are not kept.
     pub fn insert(&mut self, name: Option<Cow<'static, str>>, value: &str, octets: usize) {
         let size = octets.saturating_add(ENTRY_OVERHEAD);
         self.shrink_to(self.capacity.saturating_sub(size));
         if size > self.capacity {
             return;
         }
-        let keep = name.as_deref().is_some_and(|name| !is_credential(name));
-        self.entries.push_front(Inserted {
-            name,
-            value: if keep { value.into() } else { "".into() },
-            size,
-        });
+        let value = match &name {
+            Some(name) => redact(name, value).into(),
+            None => "".into(),
+        };
+        self.entries.push_front(Inserted { name, value, size });
         self.size = self.size.saturating_add(size);
     }
 
@@ -272,11 +271,13 @@ mod tests {
     fn credentials_are_known_by_name_alone() {
         let mut table = Table::new();
         insert(&mut table, "authorization", "Bearer canary");
+        insert(&mut table, ":path", "/v1?key=canary");
         table.insert(None, "canary", 10);
         insert(&mut table, "x", "y");
         let held = format!("{table:?}");
         assert!(!held.contains("canary"), "{held}");
-        assert_eq!(value(&table, 64), Some(""));
+        assert_eq!(value(&table, 65), Some(""));
+        assert_eq!(value(&table, 64), Some("/v1?key="));
         assert_eq!(table.lookup(63), Entry::Unknown);
     }
 

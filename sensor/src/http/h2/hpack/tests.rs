@@ -1,10 +1,10 @@
 use super::encoder::Encoder;
 use super::*;
-use crate::http::head::is_credential;
+use crate::http::head::redact;
 
 type Line = Option<(String, String)>;
 
-/// Decodes; credentials appear with their names alone, unknown fields as `None`.
+/// Decodes; without credentials, unknown fields as `None`.
 fn lines(decoder: &mut Decoder, block: &[u8]) -> (Vec<Line>, Result<(), Broken>) {
     let mut lines = Vec::new();
     let result = decoder.decode(block, &mut |field| {
@@ -17,8 +17,7 @@ fn lines(decoder: &mut Decoder, block: &[u8]) -> (Vec<Line>, Result<(), Broken>)
 }
 
 fn line(name: &str, value: &str) -> (String, String) {
-    let value = if is_credential(name) { "" } else { value };
-    (name.into(), value.into())
+    (name.into(), redact(name, value).into())
 }
 
 struct Case {

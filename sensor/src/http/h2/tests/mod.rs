@@ -1,9 +1,11 @@
 use super::*;
 use crate::http::End;
-use crate::http::testing::Dice;
 use hpack::encoder::Encoder;
 use wire::*;
 
+mod hostile;
+mod laws;
+mod peer;
 mod wire;
 
 fn at(nanos: u64) -> Timestamp {
@@ -76,7 +78,9 @@ fn padding_priority_and_continuation() {
 fn interim_responses_are_left_out_and_trailers_told() {
     let mut traffic = Traffic::new();
     traffic.write(&frame(HEADERS, END_HEADERS | END_STREAM, 1, &post("/x").0));
-    let interim = Encoder::default().inserted(8, "103").inserted("link", "</a>");
+    let interim = Encoder::default()
+        .inserted(8, "103")
+        .inserted("link", "</a>");
     traffic.read(&frame(HEADERS, END_HEADERS, 1, &interim.0));
     traffic.read(&frame(HEADERS, END_HEADERS, 1, &ok().0));
     traffic.read(&frame(DATA, 0, 1, b"m"));
@@ -93,11 +97,21 @@ fn interim_responses_are_left_out_and_trailers_told() {
 fn streams_end_by_reset_refusal_and_close() {
     let mut traffic = Traffic::new();
     for stream in [1, 3, 5, 7] {
-        traffic.write(&frame(HEADERS, END_HEADERS | END_STREAM, stream, &post("/x").0));
+        traffic.write(&frame(
+            HEADERS,
+            END_HEADERS | END_STREAM,
+            stream,
+            &post("/x").0,
+        ));
     }
     traffic.write(&frame(RESET, 0, 1, &[0, 0, 0, 8]));
     traffic.read(&frame(HEADERS, END_HEADERS, 1, &ok().0));
-    traffic.read(&frame(GO_AWAY, 0, 0, &[0, 0, 0, 3, 0, 0, 0, 0, b'b', b'y', b'e']));
+    traffic.read(&frame(
+        GO_AWAY,
+        0,
+        0,
+        &[0, 0, 0, 3, 0, 0, 0, 0, b'b', b'y', b'e'],
+    ));
     traffic.read(&frame(HEADERS, END_HEADERS, 3, &ok().0));
     let log = traffic.log();
     assert!(log.0[&1].over && log.0[&1].response.is_none());
@@ -115,7 +129,12 @@ fn pushes_keep_the_tables_in_step() {
     promise.extend(post("/pushed").inserted("x-a", "1").0);
     traffic.write(&frame(HEADERS, END_HEADERS | END_STREAM, 3, &post("/y").0));
     traffic.read(&frame(PUSH, END_HEADERS, 3, &promise));
-    traffic.read(&frame(HEADERS, END_HEADERS, 2, &ok().inserted("x-b", "2").0));
+    traffic.read(&frame(
+        HEADERS,
+        END_HEADERS,
+        2,
+        &ok().inserted("x-b", "2").0,
+    ));
     traffic.read(&frame(DATA, END_STREAM, 2, b"pushed"));
     let response = ok().indexed(62).indexed(63).indexed(65);
     traffic.read(&frame(HEADERS, END_HEADERS | END_STREAM, 3, &response.0));
@@ -123,7 +142,11 @@ fn pushes_keep_the_tables_in_step() {
     assert_eq!(log.0.keys().copied().collect::<Vec<_>>(), [1, 3]);
     let (_, head) = log.0[&3].response.as_ref().unwrap();
     let fields: Vec<_> = head.fields.iter().collect();
-    let expected = [("x-b", "2"), ("x-a", "1"), ("content-type", "text/event-stream")];
+    let expected = [
+        ("x-b", "2"),
+        ("x-a", "1"),
+        ("content-type", "text/event-stream"),
+    ];
     assert_eq!(fields, expected);
 }
 
@@ -158,7 +181,10 @@ fn websocket_over_a_stream() {
     let log = traffic.log();
     let exchange = &log.0[&1];
     let head = exchange.request.as_ref().unwrap();
-    assert_eq!((&*head.method, head.fields.first(":protocol")), ("CONNECT", Some("websocket")));
+    assert_eq!(
+        (&*head.method, head.fields.first(":protocol")),
+        ("CONNECT", Some("websocket"))
+    );
     assert_eq!(head.path(), "/v1/realtime");
     let texts: Vec<_> = exchange.messages.iter().map(|m| (m.0, &m.2[..])).collect();
     let expected = [(Direction::Write, &b"{h"[..]), (Direction::Read, b"12345")];
@@ -175,7 +201,10 @@ fn a_hole_in_content_is_told_where_it_is() {
     let response = ok().indexed(62);
     traffic.read(&frame(HEADERS, END_HEADERS, 3, &response.0));
     let data = frame(DATA, END_STREAM, 3, b"0123456789");
-    traffic.read(&data[..11]).hole(Direction::Read, 5).read(&data[16..]);
+    traffic
+        .read(&data[..11])
+        .hole(Direction::Read, 5)
+        .read(&data[16..]);
     let log = traffic.log();
     let exchange = &log.0[&3];
     let pieces = [Some(b"01".to_vec()), None, Some(b"789".to_vec())];
@@ -204,7 +233,12 @@ fn a_hole_to_the_end_of_a_frame_ends_it() {
 fn after_lost_frames_the_next_ones_are_found() {
     let mut traffic = simple();
     for stream in [3, 5] {
-        traffic.write(&frame(HEADERS, END_HEADERS | END_STREAM, stream, &post("/y").0));
+        traffic.write(&frame(
+            HEADERS,
+            END_HEADERS | END_STREAM,
+            stream,
+            &post("/y").0,
+        ));
     }
     let mut bytes = frame(HEADERS, END_HEADERS, 3, &ok().inserted("x-a", "1").0);
     bytes.extend(frame(DATA, 0, 3, b"first"));
@@ -213,7 +247,12 @@ fn after_lost_frames_the_next_ones_are_found() {
     // Joined amid content, which looks a bit like frames.
     let mut bytes = b"\0\0\x01\0\0nothing\0\0\0\0\0\0\0\0\0\0".to_vec();
     bytes.extend(frame(DATA, END_STREAM, 3, b"last"));
-    bytes.extend(frame(HEADERS, END_HEADERS, 5, &ok().indexed(62).inserted("x-b", "2").0));
+    bytes.extend(frame(
+        HEADERS,
+        END_HEADERS,
+        5,
+        &ok().indexed(62).inserted("x-b", "2").0,
+    ));
     bytes.extend(frame(DATA, END_STREAM, 5, b"whole"));
     traffic.read(&bytes);
     let log = traffic.log();
@@ -240,7 +279,10 @@ fn a_response_whose_head_was_lost() {
     let exchange = &log.0[&3];
     let (_, head) = exchange.response.as_ref().unwrap();
     assert!(head.partial && head.status.is_none() && head.fields.is_empty());
-    assert_eq!(exchange.response_body.pieces, [None, Some(b"body".to_vec())]);
+    assert_eq!(
+        exchange.response_body.pieces,
+        [None, Some(b"body".to_vec())]
+    );
     assert_eq!(exchange.response_end.unwrap().1, End::Complete);
 }
 
@@ -258,14 +300,25 @@ fn a_request_whose_end_was_lost() {
 fn joined_late_old_entries_are_unknown_and_new_ones_known() {
     let mut traffic = Traffic::default();
     // `:method` and `:scheme` are static; authority and path refer to what was before.
-    let request = Encoder::default().indexed(3).indexed(7).indexed(62).indexed(63);
+    let request = Encoder::default()
+        .indexed(3)
+        .indexed(7)
+        .indexed(62)
+        .indexed(63);
     let request = request.inserted("x-new", "1");
     traffic.write(&frame(HEADERS, END_HEADERS, 9, &request.0));
     traffic.write(&frame(DATA, END_STREAM, 9, b"{}"));
-    let response = Encoder::default().indexed(70).indexed(71).inserted("x-id", "7");
+    let response = Encoder::default()
+        .indexed(70)
+        .indexed(71)
+        .inserted("x-id", "7");
     traffic.read(&frame(HEADERS, END_HEADERS, 9, &response.0));
     traffic.read(&frame(DATA, END_STREAM, 9, b"{}"));
-    let request = Encoder::default().indexed(2).indexed(7).indexed(62).indexed(63);
+    let request = Encoder::default()
+        .indexed(2)
+        .indexed(7)
+        .indexed(62)
+        .indexed(63);
     traffic.write(&frame(HEADERS, END_HEADERS | END_STREAM, 11, &request.0));
     let log = traffic.log();
     let head = log.0[&9].request.as_ref().unwrap();
@@ -306,11 +359,21 @@ fn a_head_that_makes_no_sense_costs_the_table() {
     // A header block went by that nobody counted, so that indices mean other entries.
     let mut traffic = simple();
     for stream in [3, 5] {
-        traffic.write(&frame(HEADERS, END_HEADERS | END_STREAM, stream, &post("/y").0));
+        traffic.write(&frame(
+            HEADERS,
+            END_HEADERS | END_STREAM,
+            stream,
+            &post("/y").0,
+        ));
     }
     let response = ok().indexed(62).literal_only(31, "application/json");
     traffic.read(&frame(HEADERS, END_HEADERS | END_STREAM, 3, &response.0));
-    traffic.read(&frame(HEADERS, END_HEADERS | END_STREAM, 5, &ok().indexed(62).0));
+    traffic.read(&frame(
+        HEADERS,
+        END_HEADERS | END_STREAM,
+        5,
+        &ok().indexed(62).0,
+    ));
     let log = traffic.log();
     for (stream, fields) in [(3, &[("content-type", "application/json")][..]), (5, &[])] {
         let (_, head) = log.0[&stream].response.as_ref().unwrap();
