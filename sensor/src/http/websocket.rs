@@ -108,9 +108,50 @@ enum State {
 struct Message {
     binary: bool,
     compressed: bool,
+    /// Octets of its payload that came, as sent.
+    seen: u64,
     missing: Missing,
-    /// Nothing more can be added: there is a hole, or it is too long, or broken.
-    cut: bool,
+    gathers: Gathers,
+}
+
+/// What is done with the octets of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Gathers {
+    /// They are added to it.
+    All,
+    /// They are left out: it has a hole before them, or it is too long.
+    NoMore,
+    /// They are lost: they can't be decompressed.
+    Undecodable,
+}
+
+impl Message {
+    const fn new(binary: bool, compressed: bool) -> Self {
+        Self {
+            binary,
+            compressed,
+            seen: 0,
+            missing: Missing::NONE,
+            gathers: Gathers::All,
+        }
+    }
+
+    /// Counts octets that are not added.
+    const fn leave_out(&mut self, octets: u64) {
+        let Missing { lost, cut } = &mut self.missing;
+        match self.gathers {
+            Gathers::All => {}
+            Gathers::NoMore => *cut = cut.saturating_add(octets),
+            Gathers::Undecodable => *lost = lost.saturating_add(octets),
+        }
+    }
+
+    /// Gives up on a compressed message. What is missing of it is not known; its length
+    /// as sent stands for that.
+    const fn give_up(&mut self, gathers: Gathers) {
+        self.gathers = gathers;
+        self.leave_out(self.seen);
+    }
 }
 
 impl WebSocket {
@@ -197,12 +238,8 @@ impl Half {
                 self.passed = 0;
                 self.state = State::Payload;
                 if !header.is_control() && self.message.is_none() {
-                    self.message = Some(Message {
-                        binary: header.is_binary(),
-                        compressed: header.compressed,
-                        missing: Missing::NONE,
-                        cut: false,
-                    });
+                    let message = Message::new(header.is_binary(), header.compressed);
+                    self.message = Some(message);
                 }
                 Some(rest)
             }
@@ -261,30 +298,28 @@ impl Half {
         let Some(message) = &mut self.message else {
             return;
         };
-        if message.cut {
-            message.missing.cut = message.missing.cut.saturating_add(octets.len() as u64);
-            return;
-        }
-        if message.compressed {
-            if !compression.deflate {
-                message.cut = true;
-                message.missing.lost = octets.len() as u64;
-                return;
-            }
+        let count = octets.len() as u64;
+        message.seen = message.seen.saturating_add(count);
+        if message.gathers != Gathers::All {
+            message.leave_out(count);
+        } else if message.compressed && !compression.deflate {
+            message.give_up(Gathers::Undecodable);
+        } else if message.compressed {
             let mut plain = octets.to_vec();
             self.frame.unmask(&mut plain, self.passed);
             self.inflate(&plain);
-            return;
+        } else {
+            let start = self.buffer.len();
+            let room = LONGEST.saturating_sub(start).min(octets.len());
+            self.buffer
+                .extend_from_slice(octets.get(..room).unwrap_or(&[]));
+            let added = self.buffer.get_mut(start..).unwrap_or(&mut []);
+            self.frame.unmask(added, self.passed);
+            if room < octets.len() {
+                message.gathers = Gathers::NoMore;
+                message.leave_out(octets.len().saturating_sub(room) as u64);
+            }
         }
-        let room = LONGEST.saturating_sub(self.buffer.len()).min(octets.len());
-        let start = self.buffer.len();
-        self.buffer
-            .extend_from_slice(octets.get(..room).unwrap_or(&[]));
-        let added = self.buffer.get_mut(start..).unwrap_or(&mut []);
-        self.frame.unmask(added, self.passed);
-        let over = octets.len().saturating_sub(room) as u64;
-        message.missing.cut = message.missing.cut.saturating_add(over);
-        message.cut = over > 0;
     }
 
     /// Decompresses into the buffer, up to its limit. A reference to what was not seen
@@ -298,8 +333,8 @@ impl Half {
             .get_or_insert_with(|| Box::new(Decompress::new(false)));
         while !octets.is_empty() {
             let (read, written) = (inflate.total_in(), inflate.total_out());
-            self.buffer
-                .reserve(octets.len().saturating_mul(2).clamp(512, SPARE));
+            let room = octets.len().saturating_mul(2).clamp(512, SPARE);
+            self.buffer.reserve(room);
             let status = inflate.decompress_vec(octets, &mut self.buffer, FlushDecompress::Sync);
             let read = inflate.total_in().saturating_sub(read);
             let written = inflate.total_out().saturating_sub(written);
@@ -311,23 +346,22 @@ impl Half {
                 inflate.reset(false);
             }
             let stuck = read == 0 && written == 0 && !ended;
-            if status.is_err() || stuck || self.buffer.len() > LONGEST {
-                let left = octets.len() as u64;
-                match self.buffer.len() > LONGEST {
-                    true => message.missing.cut = left.max(1),
-                    false => message.missing.lost = left.max(1),
-                }
-                message.cut = true;
-                self.inflate = None;
-                return;
+            if self.buffer.len() > LONGEST {
+                message.give_up(Gathers::NoMore);
+            } else if status.is_err() || stuck {
+                message.give_up(Gathers::Undecodable);
+            } else {
+                continue;
             }
+            self.inflate = None;
+            return;
         }
     }
 
     /// The message is whole, as far as it came.
     fn finish(&mut self, compression: Compression, emit: Emit<'_>) {
-        let compressed = self.message.is_some_and(|m| m.compressed && !m.cut);
-        if compressed {
+        let whole = |message: Message| message.compressed && message.gathers == Gathers::All;
+        if self.message.is_some_and(whole) {
             self.inflate(&FLUSH_TAIL);
         }
         let takes_over = match self.frame.mask {
@@ -369,12 +403,7 @@ impl Half {
 
     /// Tells what is missing with the message it hurt, or with an empty one.
     fn tell(&mut self, missing: Missing, emit: Emit<'_>) {
-        self.message.get_or_insert(Message {
-            binary: false,
-            compressed: false,
-            missing: Missing::NONE,
-            cut: true,
-        });
+        self.message.get_or_insert(Message::new(false, false));
         self.pierce(missing);
         self.give(emit);
     }
@@ -382,7 +411,9 @@ impl Half {
     fn pierce(&mut self, missing: Missing) {
         if let Some(message) = &mut self.message {
             message.missing = message.missing.and(missing);
-            message.cut = true;
+            if message.gathers == Gathers::All {
+                message.gathers = Gathers::NoMore;
+            }
             self.inflate = None;
         }
     }
@@ -404,3 +435,6 @@ impl Half {
         Some(rest)
     }
 }
+
+#[cfg(test)]
+mod tests;
