@@ -12,6 +12,8 @@
 
 mod block;
 mod frame;
+mod half;
+mod header;
 mod hpack;
 mod streams;
 mod sync;
@@ -22,13 +24,11 @@ use crate::stream::Segment;
 use crate::time::Timestamp;
 
 use block::Block;
-use frame::{Header, Hole, Kind, Piece, Reader};
-use hpack::Decoder;
+use frame::{Hole, Piece};
+use half::Half;
+use header::{Header, Kind};
 use streams::{Place, Side, Streams};
 use sync::Search;
-
-/// Octets of a header block that are decoded; senders keep far below.
-const LONGEST_BLOCK: usize = 256 * 1024;
 
 /// `SETTINGS_HEADER_TABLE_SIZE` and `SETTINGS_MAX_FRAME_SIZE`.
 const TABLE_SIZE: u16 = 1;
@@ -67,78 +67,6 @@ pub struct H2 {
     read: Half,
     streams: Streams,
     faults: Faults,
-}
-
-/// One direction of a connection.
-#[derive(Debug)]
-struct Half {
-    reader: Reader,
-    decoder: Decoder,
-    /// When the first octet of the present frame crossed.
-    began: Timestamp,
-    /// The header block that is being gathered.
-    opening: Option<Opening>,
-    block: Vec<u8>,
-    /// While the reader is lost: what may begin a frame, and how much was skipped.
-    held: Vec<u8>,
-    skipped: u64,
-}
-
-/// How a header block began.
-#[derive(Clone, Copy, Debug)]
-struct Opening {
-    header: Header,
-    began: Timestamp,
-    /// What follows in the block is missing or too much.
-    cut: bool,
-}
-
-impl Half {
-    const fn new() -> Self {
-        Self {
-            reader: Reader::new(),
-            decoder: Decoder::new(),
-            began: Timestamp::from_nanos(0),
-            opening: None,
-            block: Vec::new(),
-            held: Vec::new(),
-            skipped: 0,
-        }
-    }
-
-    /// The block that the present frame belongs to; `None` where its start is unknown.
-    fn opening(&mut self) -> Option<&mut Opening> {
-        let header = self.reader.header();
-        if self.opening.is_none() && header.kind == Kind::Continuation {
-            // It may insert what we can't decode.
-            self.decoder.forget();
-            return None;
-        }
-        Some(self.opening.get_or_insert(Opening {
-            header,
-            began: self.began,
-            cut: false,
-        }))
-    }
-
-    fn gather(&mut self, octets: &[u8]) {
-        let room = LONGEST_BLOCK.saturating_sub(self.block.len());
-        let Some(opening) = self.opening() else {
-            return;
-        };
-        opening.cut |= octets.len() > room;
-        if !opening.cut {
-            self.block.extend_from_slice(octets);
-        }
-    }
-
-    fn take_block(&mut self) -> Option<(Opening, Block)> {
-        let opening = self.opening.take()?;
-        let block = Block::decode(&mut self.decoder, &self.block, opening.cut);
-        self.block.clear();
-        self.block.shrink_to(4096);
-        Some((opening, block))
-    }
 }
 
 impl H2 {
@@ -212,9 +140,7 @@ impl H2 {
     /// Bytes held for the sake of later traffic.
     #[cfg(test)]
     fn held_bytes(&self) -> usize {
-        let half =
-            |half: &Half| half.block.capacity() + half.held.capacity() + half.decoder.held_bytes();
-        half(&self.write) + half(&self.read) + self.streams.held_bytes()
+        self.write.held_bytes() + self.read.held_bytes() + self.streams.held_bytes()
     }
 
     fn half(&mut self, direction: Direction) -> &mut Half {

@@ -8,7 +8,7 @@
 //! is joined at a write, one such header is enough; to find one amid other bytes takes
 //! two that follow each other.
 
-use super::frame::{HEADER, Header, Kind, PREFACE};
+use super::header::{HEADER, Header, Kind, PREFACE};
 use crate::http::Detection;
 
 /// `SETTINGS_MAX_FRAME_SIZE` before anybody changes it.

@@ -5,7 +5,7 @@
 /// Longest message that a search is ready to hold.
 const LONGEST_ANCHOR: u64 = 64 << 10;
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
     /// It ends a message.
     pub last: bool,
@@ -29,6 +29,15 @@ const TEXT: u8 = 1;
 const BINARY: u8 = 2;
 
 impl Header {
+    /// Of no frame at all.
+    pub const NONE: Self = Self {
+        last: true,
+        compressed: false,
+        opcode: 8,
+        mask: None,
+        length: 0,
+    };
+
     pub fn parse(bytes: &[u8]) -> Parsed<'_> {
         let Some((&[first, second], rest)) = bytes.split_first_chunk() else {
             return Parsed::NeedMore;

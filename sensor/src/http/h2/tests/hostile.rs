@@ -15,7 +15,7 @@ fn held(h2: &mut H2, chunks: impl IntoIterator<Item = Vec<u8>>) -> usize {
 }
 
 fn preface() -> Vec<u8> {
-    frame::PREFACE.to_vec()
+    header::PREFACE.to_vec()
 }
 
 #[test]
@@ -25,7 +25,7 @@ fn endless_continuation() {
     let field = Encoder::default().inserted("x-endless", &"v".repeat(200)).0;
     let more = (0..20_000).map(|_| frame(CONTINUATION, 0, 1, &field));
     let most = held(&mut h2, first.into_iter().chain(more));
-    assert!(most < 2 * LONGEST_BLOCK, "{most}");
+    assert!(most < 2 * half::LONGEST_BLOCK, "{most}");
     // What came in time is told all the same, and the connection goes on.
     let mut log = crate::http::testing::Log::default();
     let end = frame(CONTINUATION, END_HEADERS, 1, &[]);

@@ -155,7 +155,7 @@ fn upgraded_from_http_1() {
     let mut h2 = H2::upgraded(Direction::Write, crate::http::ExchangeId(7));
     let mut traffic = Traffic::default();
     traffic.read(&frame(SETTINGS, 0, 0, &[]));
-    traffic.write(&[&frame::PREFACE[..], &frame(SETTINGS, 0, 0, &[])].concat());
+    traffic.write(&[&header::PREFACE[..], &frame(SETTINGS, 0, 0, &[])].concat());
     traffic.read(&frame(HEADERS, END_HEADERS, 1, &ok().0));
     traffic.read(&frame(DATA, END_STREAM, 1, b"hello"));
     traffic.write(&frame(HEADERS, END_HEADERS | END_STREAM, 3, &post("/y").0));

@@ -2,7 +2,7 @@
 
 use crate::event::{Direction, Missing};
 use crate::http::h2::H2;
-use crate::http::h2::frame::PREFACE;
+use crate::http::h2::header::PREFACE;
 use crate::http::h2::hpack::encoder::Encoder;
 use crate::http::testing::{Dice, Log};
 use crate::stream::Segment;
