@@ -12,8 +12,11 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 
+mod capture;
+mod doctor;
 mod live;
 mod pipeline;
+mod record;
 mod replay;
 mod source;
 mod tail;
@@ -32,8 +35,12 @@ struct Cli {
 enum Command {
     /// Print calls as they happen
     Tail(tail::Arguments),
+    /// Write the traffic of calls to a capture file
+    Record(record::Arguments),
     /// Print the calls in a capture file
     Replay(replay::Arguments),
+    /// Say what this host allows, and which processes can be seen
+    Doctor(doctor::Arguments),
     /// Print a completion script for a shell
     Completions { shell: clap_complete::Shell },
 }
@@ -93,7 +100,9 @@ impl Printing {
 pub fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Tail(arguments) => tail::run(&arguments),
+        Command::Record(arguments) => record::run(&arguments),
         Command::Replay(arguments) => replay::run(&arguments),
+        Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "llmtap", &mut io::stdout());
             Ok(())
@@ -107,6 +116,12 @@ pub fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Whether the user wants none, see no-color.org.
+fn no_colour() -> bool {
+    std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+        || std::env::var_os("TERM").is_some_and(|value| value == "dumb")
 }
 
 /// A flag that Ctrl-C and the like raise. A second one ends the process at once.

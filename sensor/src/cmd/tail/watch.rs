@@ -15,7 +15,7 @@ use super::summary::Summary;
 use super::text::Text;
 use crate::cmd::pipeline::{Pipeline, Step};
 use crate::cmd::source::{Drained, Source};
-use crate::cmd::{Format, stop_on_signals};
+use crate::cmd::{Format, no_colour, stop_on_signals};
 
 /// What to print, and how.
 #[derive(Debug)]
@@ -140,10 +140,8 @@ impl Output {
 impl Look {
     fn of_stdout() -> Self {
         let terminal = io::stdout().is_terminal();
-        let plain = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty())
-            || std::env::var_os("TERM").is_some_and(|v| v == "dumb");
         Self {
-            colour: terminal && !plain,
+            colour: terminal && !no_colour(),
             width: terminal
                 .then(terminal_size::terminal_size)
                 .flatten()
