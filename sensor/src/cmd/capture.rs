@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use anyhow::Context as _;
 use llmtap::capture::Reader;
 use llmtap::event::{ConnectionId, Event, Verdict};
 use llmtap::time::{ClockOffset, Timestamp};
@@ -17,8 +16,7 @@ const BATCH: usize = 256;
 
 impl Capture {
     pub fn open(path: &Path) -> anyhow::Result<Self> {
-        let reader = Reader::open(path).context("cannot replay")?;
-        Ok(Self(reader))
+        Ok(Self(Reader::open(path)?))
     }
 }
 

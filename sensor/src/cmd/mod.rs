@@ -112,7 +112,7 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("llmtap: {error:#}");
+            eprintln!("llmtap: {}", explanation(&error));
             ExitCode::FAILURE
         }
     }
@@ -132,6 +132,22 @@ fn stop_on_signals() -> io::Result<Arc<AtomicBool>> {
         flag::register(signal, Arc::clone(&stop))?;
     }
     Ok(stop)
+}
+
+/// The error and its causes. A rejected program brings the verifier's whole log with
+/// it, of which the end says what is wrong.
+fn explanation(error: &anyhow::Error) -> String {
+    const LINES: usize = 8;
+    let text = format!("{error:#}");
+    let lines: Vec<&str> = text.lines().collect();
+    match lines.as_slice() {
+        [first, ..] if lines.len() > 2 * LINES => {
+            let end = lines.len() - LINES;
+            let left_out = end - 1;
+            format!("{first}\n… ({left_out} lines)\n{}", lines[end..].join("\n"))
+        }
+        _ => text,
+    }
 }
 
 /// Whoever read the output has seen enough.
