@@ -131,7 +131,7 @@ enum State {
 impl LineMask {
     fn chunk(&mut self, missing: Missing, bytes: &mut [u8]) -> Option<Missing> {
         if missing.lost > 0 || (missing.cut > 0 && self.state != State::Pass) {
-            self.state = State::Unknown { left: MAX_VALUE };
+            self.resume(bytes);
         }
         if !self.http1 && memchr::memchr(0, bytes).is_some() && !begins_message(bytes) {
             self.state = State::Unknown { left: MAX_VALUE };
@@ -145,6 +145,16 @@ impl LineMask {
             lost: std::mem::take(&mut self.left_out),
             cut: 0,
         }))
+    }
+
+    /// Goes on after a hole: nothing tells where in a message, but that message's start.
+    fn resume(&mut self, bytes: &[u8]) {
+        self.name.clear();
+        self.state = if begins_message(bytes) {
+            State::Start
+        } else {
+            State::Unknown { left: MAX_VALUE }
+        };
     }
 
     fn mask(&mut self, bytes: &mut [u8]) {

@@ -29,6 +29,7 @@ pub struct Writer {
     line: Vec<u8>,
     payload: Vec<u8>,
     encoded: String,
+    written: u64,
     left_out: u64,
 }
 
@@ -41,6 +42,7 @@ impl Writer {
             line: Vec::new(),
             payload: Vec::new(),
             encoded: String::new(),
+            written: 0,
             left_out: 0,
         };
         let header = Header {
@@ -50,6 +52,11 @@ impl Writer {
         };
         writer.line("capture", &header)?;
         Ok(writer)
+    }
+
+    /// Bytes of traffic that were written.
+    pub fn written_bytes(&self) -> u64 {
+        self.written
     }
 
     /// Bytes of traffic that were left out since their heads cannot be masked.
@@ -119,6 +126,8 @@ impl Writer {
         missing: Missing,
         chunk: &[u8],
     ) -> io::Result<()> {
+        let len = u64::try_from(chunk.len()).unwrap_or(u64::MAX);
+        self.written = self.written.saturating_add(len);
         let mut encoded = std::mem::take(&mut self.encoded);
         encoded.clear();
         STANDARD.encode_string(chunk, &mut encoded);
@@ -126,7 +135,7 @@ impl Writer {
             conn: connection.0,
             ts: at.as_nanos(),
             dir: direction.into(),
-            len: u64::try_from(chunk.len()).ok(),
+            len: Some(len),
             lost: missing.lost,
             cut: missing.cut,
             data: Text::from(encoded.as_str()),
