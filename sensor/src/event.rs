@@ -103,6 +103,10 @@ pub struct Origin {
     pub peer: Option<SocketAddr>,
     pub sni: Option<Box<str>>,
     pub alpn: Option<Box<str>>,
+    /// What the process calls itself or is run as, where it says so.
+    pub service: Option<Box<str>>,
+    /// Id of the container it runs in.
+    pub container: Option<Box<str>>,
 }
 
 impl Origin {
@@ -119,6 +123,8 @@ impl Origin {
             peer,
             sni,
             alpn,
+            service,
+            container,
         } = newer;
         take(&mut self.pid, pid);
         take(&mut self.tid, tid);
@@ -130,6 +136,8 @@ impl Origin {
         take(&mut self.peer, peer);
         take(&mut self.sni, sni);
         take(&mut self.alpn, alpn);
+        take(&mut self.service, service);
+        take(&mut self.container, container);
     }
 }
 

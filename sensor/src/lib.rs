@@ -20,6 +20,8 @@ pub mod time;
 
 pub mod event;
 
+pub mod capture;
+
 pub mod stream;
 
 pub mod http;
@@ -29,3 +31,9 @@ pub mod content;
 pub mod llm;
 
 pub mod engine;
+
+pub mod enrich;
+
+pub mod redact;
+
+pub mod export;

@@ -1,1 +1,9 @@
-fn main() {}
+//! The `llmtap` command.
+
+use std::process::ExitCode;
+
+mod cmd;
+
+fn main() -> ExitCode {
+    cmd::main()
+}

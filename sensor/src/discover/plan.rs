@@ -2,8 +2,28 @@
 
 use std::borrow::Cow;
 
+use serde::{Deserialize, Serialize};
+
+use super::site::{Convention, Wanted};
+
+/// What an image that holds a TLS implementation comes to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Finding {
+    Hooks(HookPlan),
+    Unsupported(Unsupported),
+}
+
+/// TLS that is there and cannot be seen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unsupported {
+    /// As in [`HookPlan::library`].
+    pub library: Cow<'static, str>,
+    /// One sentence for `llmtap doctor`.
+    pub reason: Cow<'static, str>,
+}
+
 /// The probes that one image (library or executable) gets, and how they were found.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HookPlan {
     /// As a capture spells it: `openssl`, `boringssl`, `go`, …
     pub library: Cow<'static, str>,
@@ -15,7 +35,7 @@ pub struct HookPlan {
 }
 
 /// One function to observe.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hook {
     pub function: Function,
     pub entry: Site,
@@ -24,7 +44,7 @@ pub struct Hook {
 }
 
 /// A place in a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Site {
     /// Offset in the file, not an address.
     pub offset: u64,
@@ -32,7 +52,7 @@ pub struct Site {
 }
 
 /// What a probe costs there (see `discover::site`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SiteCost {
     /// The kernel emulates the instruction: under a microsecond.
     Emulated,
@@ -41,7 +61,7 @@ pub enum SiteCost {
 }
 
 /// How the end of a call is seen.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Exit {
     /// A return probe at the entry site.
     Return,
@@ -52,8 +72,10 @@ pub enum Exit {
 
 /// What is called, by the meaning of its arguments and result.
 ///
-/// `ssl` is the TLS object, `buf` and `num` the caller's buffer and its length.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+/// `ssl` is the TLS object, `buf` and `num` the caller's buffer and its length. Arguments
+/// are those of the C calling convention, but for Go's: there they are in rax, rbx, rcx or
+/// in x0, x1, x2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Function {
     /// `(ssl, buf, num) -> bytes read, <= 0: none`
     Read,
@@ -73,4 +95,34 @@ pub enum Function {
     SetBio,
     /// `(ssl, cmd, larg, parg)`: the server name, where cmd is 55.
     Ctrl,
+    /// Inside Go's `(*tls.Conn).Read`, at its call of `memmove(to, from, n)`: n bytes of
+    /// plaintext at `from` are handed out. The connection's pointer is `connection` bytes
+    /// above the stack pointer.
+    GoRead { connection: u32 },
+    /// Go's `(*tls.Conn).Write(conn, buf, num, …)`: num is what is asked, not what is sent.
+    GoWrite,
+    /// Go's `(*tls.Conn).Close(conn)`.
+    GoClose,
+}
+
+impl Function {
+    /// What a probe at the function's beginning must see of a call.
+    pub const fn wanted(self) -> Wanted {
+        let (convention, arguments, result) = match self {
+            Self::Read | Self::Write => (Convention::C, 3, true),
+            Self::ReadEx | Self::WriteEx => (Convention::C, 4, true),
+            Self::WriteEx2 => (Convention::C, 5, true),
+            Self::Free => (Convention::C, 1, false),
+            Self::SetFd => (Convention::C, 2, false),
+            Self::SetBio => (Convention::C, 3, false),
+            Self::Ctrl => (Convention::C, 4, false),
+            Self::GoRead { .. } | Self::GoWrite => (Convention::Go, 3, false),
+            Self::GoClose => (Convention::Go, 1, false),
+        };
+        Wanted {
+            convention,
+            arguments,
+            result,
+        }
+    }
 }

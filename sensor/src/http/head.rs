@@ -3,25 +3,51 @@
 //! Values that authenticate somebody are dropped here, at the one place where every
 //! field passes; what leaves this file says only that the field was there.
 
+use std::borrow::Cow;
+
 /// Fields of a head or trailer, names in lower case, in order of appearance.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Fields(Vec<(Box<str>, Box<str>)>);
 
 impl Fields {
-    /// Adds a field; the value of a credential is replaced by the empty string.
+    /// Adds a field; the value of a credential is replaced by the empty string, and so
+    /// is that of a credential in a URL.
     pub fn push(&mut self, name: &str, value: &str) {
         let name = name.to_ascii_lowercase();
-        let value = if is_credential(&name) {
-            ""
-        } else {
-            value.trim_ascii()
-        };
+        let value = redact(&name, value.trim_ascii());
         self.0.push((name.into_boxed_str(), value.into()));
     }
 
     /// The first value of `name` (given in lower case).
     pub fn first(&self, name: &str) -> Option<&str> {
         self.iter().find(|(n, _)| *n == name).map(|(_, v)| v)
+    }
+
+    /// Every value of `name` (given in lower case), in order.
+    pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.iter().filter(move |(n, _)| *n == name).map(|(_, v)| v)
+    }
+
+    /// The members of the comma-separated list that all fields `name` (given in lower
+    /// case) make up together (RFC 9110, section 5.6.1).
+    pub fn list<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.all(name)
+            .flat_map(|value| value.split(','))
+            .map(str::trim_ascii)
+            .filter(|member| !member.is_empty())
+    }
+
+    /// The codings of the content in the order they were applied, as one list: those of
+    /// `Content-Encoding`, then those of `Transfer-Encoding` but for `chunked`.
+    pub fn coding(&self) -> Option<Cow<'_, str>> {
+        let transfer = self
+            .list("transfer-encoding")
+            .filter(|coding| !coding.eq_ignore_ascii_case("chunked"));
+        let mut codings = self.list("content-encoding").chain(transfer);
+        let first = codings.next()?;
+        Some(codings.fold(Cow::Borrowed(first), |all, coding| {
+            Cow::Owned(format!("{all}, {coding}"))
+        }))
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
@@ -33,21 +59,180 @@ impl Fields {
     }
 }
 
+/// The value of the field, or pseudo-header field, `name` (lower case) with nothing left
+/// in it that authenticates.
+pub fn redact<'a>(name: &str, value: &'a str) -> Cow<'a, str> {
+    if is_credential(name) || is_authorization(value) {
+        Cow::Borrowed("")
+    } else if matches!(name, "host" | ":authority") {
+        Cow::Borrowed(without_userinfo(value))
+    } else {
+        redact_url(value)
+    }
+}
+
 /// Whether the field `name` (lower case) carries something that authenticates.
 pub fn is_credential(name: &str) -> bool {
-    const EXACT: [&str; 6] = [
+    const EXACT: [&str; 14] = [
         "authorization",
         "proxy-authorization",
+        "authentication-info",
+        "proxy-authentication-info",
         "cookie",
+        "cookie2",
         "set-cookie",
-        "api-key",
-        "ocp-apim-subscription-key",
+        "set-cookie2",
+        "token",
+        "apikey",
+        "x-apikey",
+        "dpop",
+        // Browsers have no other place for the key of a realtime session.
+        "sec-websocket-protocol",
+        "x-auth",
     ];
+    const SUFFIXES: [&str; 11] = [
+        "-key",
+        "-token",
+        "-secret",
+        "-authorization",
+        "-auth",
+        "-password",
+        "-passwd",
+        "-signature",
+        "-credential",
+        "-credentials",
+        "-cookie",
+    ];
+    const HARMLESS: [&str; 2] = ["idempotency-key", "sec-websocket-key"];
     EXACT.contains(&name)
-        || name.ends_with("-api-key")
-        || name.ends_with("-token")
-        || name.ends_with("-secret")
-        || name.ends_with("-authorization")
+        || name == "api-key"
+        || name.contains("jwt")
+        || (SUFFIXES.iter().any(|suffix| name.ends_with(suffix)) && !HARMLESS.contains(&name))
+}
+
+/// Whether a value is an `Authorization` under another name.
+fn is_authorization(value: &str) -> bool {
+    ["bearer ", "basic ", "digest ", "aws4-hmac-"]
+        .iter()
+        .any(|scheme| {
+            value
+                .get(..scheme.len())
+                .is_some_and(|start| start.eq_ignore_ascii_case(scheme))
+        })
+}
+
+/// Whether the parameter `name` of a query carries something that authenticates.
+fn is_query_credential(name: &str) -> bool {
+    const NAMES: [&str; 25] = [
+        "key",
+        "apikey",
+        "token",
+        "auth",
+        "authorization",
+        "bearer",
+        "jwt",
+        "assertion",
+        "sig",
+        "signature",
+        "secret",
+        "password",
+        "passwd",
+        "pwd",
+        "pass",
+        "credential",
+        "credentials",
+        "code",
+        "session",
+        "sas",
+        "sk",
+        "pat",
+        "ticket",
+        "hmac",
+        "otp",
+    ];
+    const SUFFIXES: [&str; 8] = [
+        "key",
+        "token",
+        "secret",
+        "signature",
+        "password",
+        "credential",
+        "authorization",
+        "assertion",
+    ];
+    let plain: String = percent_decoded(name)
+        .filter(|c| !matches!(c, '-' | '_' | '.'))
+        .map(|c| c.to_ascii_lowercase())
+        .collect();
+    NAMES.contains(&plain.as_str()) || SUFFIXES.iter().any(|suffix| plain.ends_with(suffix))
+}
+
+/// The characters of `text`, percent-encoded ASCII decoded.
+fn percent_decoded(text: &str) -> impl Iterator<Item = char> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        let decoded = rest
+            .strip_prefix('%')
+            .and_then(|hex| hex.get(..2))
+            .and_then(|hex| u8::from_str_radix(hex, 16).ok())
+            .filter(u8::is_ascii);
+        let mut chars = rest.chars();
+        let raw = chars.next()?;
+        rest = match decoded {
+            Some(_) => rest.get(3..).unwrap_or(""),
+            None => chars.as_str(),
+        };
+        Some(decoded.map_or(raw, char::from))
+    })
+}
+
+/// A request target or another URL without the values of credentials: those in its
+/// query or fragment, and the user information before its host.
+pub fn redact_url(url: &str) -> Cow<'_, str> {
+    let url = match url.split_once("://") {
+        Some((scheme, rest)) => {
+            let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+            let (authority, path) = rest.split_at(end);
+            match without_userinfo(authority) {
+                host if host.len() == authority.len() => Cow::Borrowed(url),
+                host => Cow::Owned(format!("{scheme}://{host}{path}")),
+            }
+        }
+        None => Cow::Borrowed(url),
+    };
+    let Some((path, query)) = url.split_once(['?', '#']) else {
+        return url;
+    };
+    let secret = |pair: &str| {
+        pair.split_once('=')
+            .is_some_and(|(name, value)| !value.is_empty() && is_query_credential(name))
+    };
+    const SEPARATORS: [char; 4] = ['&', ';', '#', '?'];
+    if !query.split(SEPARATORS).any(secret) {
+        return url;
+    }
+    let mut clean = String::with_capacity(url.len());
+    clean.push_str(path);
+    clean.extend(url.get(path.len()..).and_then(|rest| rest.chars().next()));
+    for piece in query.split_inclusive(SEPARATORS) {
+        let pair = piece.trim_end_matches(SEPARATORS);
+        match pair.split_once('=') {
+            Some((name, _)) if secret(pair) => {
+                clean.push_str(name);
+                clean.push('=');
+            }
+            _ => clean.push_str(pair),
+        }
+        clean.push_str(piece.get(pair.len()..).unwrap_or(""));
+    }
+    Cow::Owned(clean)
+}
+
+/// An authority without `user:password@`.
+pub fn without_userinfo(authority: &str) -> &str {
+    authority
+        .rsplit_once('@')
+        .map_or(authority, |(_, host)| host)
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -99,10 +284,7 @@ impl RequestHead {
 
     /// Host of the authority, without its port and without brackets.
     pub fn host(&self) -> Option<&str> {
-        let authority = self.authority.as_deref()?;
-        let authority = authority
-            .rsplit_once('@')
-            .map_or(authority, |(_, host)| host);
+        let authority = without_userinfo(self.authority.as_deref()?);
         if let Some(rest) = authority.strip_prefix('[') {
             return rest.split(']').next();
         }

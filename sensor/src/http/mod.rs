@@ -3,12 +3,42 @@
 //! In: [`Segment`](crate::stream::Segment)s of both directions. Out:
 //! [`ExchangeEvent`]s. Must not know: process, provider, JSON, wall time.
 
+#![deny(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::arithmetic_side_effects
+)]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::indexing_slicing,
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::arithmetic_side_effects,
+        reason = "a test that fails by panicking is a test that fails"
+    )
+)]
+
 use crate::event::{Direction, Missing};
 use crate::stream::Segment;
 use crate::time::Timestamp;
 
+mod connection;
+#[cfg(test)]
+mod corpus;
+pub mod detect;
+mod h1;
+pub mod h2;
 pub mod head;
+#[cfg(test)]
+mod testing;
+pub mod websocket;
 
+pub use connection::Connection;
+pub use detect::Detection;
 pub use head::{Fields, RequestHead, ResponseHead};
 
 /// Numbers the exchanges of one connection.
@@ -41,6 +71,8 @@ pub enum Step<'a> {
     /// Final response (never 1xx but 101).
     Response(Box<ResponseHead>),
     ResponseBody(Segment<'a>),
+    /// Trailers of the response, where it has some; before its end.
+    ResponseTrailers(Box<Fields>),
     ResponseEnd(End),
     /// A WebSocket message, after a 101 or an extended CONNECT, decompressed.
     /// `direction` is relative to the process.

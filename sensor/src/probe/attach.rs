@@ -11,9 +11,9 @@ use std::path::{Path, PathBuf};
 
 use aya::programs::uprobe::{UProbeLink, UProbeScope};
 
+use super::ProbeError;
 use super::load::{self, Programs};
-use super::{ProbeError, standin};
-use crate::discover::{Exit, Hook, HookPlan, Site};
+use crate::discover::{self, Exit, Hook, HookPlan, Site};
 
 /// Files remembered; beyond, those without probes are forgotten and looked at again.
 const MAX_IMAGES: usize = 1 << 16;
@@ -74,7 +74,7 @@ impl Images {
         self.known
             .entry(id)
             .or_insert_with(|| {
-                let plan = standin::analyse(file)?;
+                let plan = discover::analyse(file).ok().flatten()?;
                 Some(attach(programs, file, path, plan))
             })
             .as_ref()

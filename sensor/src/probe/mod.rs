@@ -19,6 +19,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use zerocopy::IntoBytes;
 
 use crate::event::{ConnectionId, Event, Origin, Verdict};
+use crate::time::{ClockOffset, Timestamp};
 
 mod attach;
 mod btf;
@@ -26,7 +27,6 @@ mod connections;
 mod load;
 mod process;
 mod record;
-mod standin;
 
 pub use attach::{Image, ImageId};
 
@@ -361,7 +361,23 @@ fn server_name(name: &[u8]) -> Origin {
 
 /// Nanoseconds since boot.
 fn boot_time() -> u64 {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    nanoseconds(rustix::time::ClockId::Boottime)
+}
+
+/// This moment by the clock that stamps events.
+pub fn now() -> Timestamp {
+    Timestamp::from_nanos(boot_time())
+}
+
+/// What to add to the time of an event for Unix time, as of now.
+pub fn clock_offset() -> ClockOffset {
+    let unix = nanoseconds(rustix::time::ClockId::Realtime);
+    let offset = unix.cast_signed().saturating_sub(boot_time().cast_signed());
+    ClockOffset::from_nanos(offset)
+}
+
+fn nanoseconds(clock: rustix::time::ClockId) -> u64 {
+    let time = rustix::time::clock_gettime(clock);
     let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
     let nanos = u64::try_from(time.tv_nsec).unwrap_or(0);
     seconds.saturating_mul(1_000_000_000).saturating_add(nanos)

@@ -1,0 +1,88 @@
+//! Probes on this host as a source.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use llmtap::enrich::process;
+use llmtap::event::{ConnectionId, Event, EventKind, Verdict};
+use llmtap::probe::{self, Sensor};
+use llmtap::time::{ClockOffset, Timestamp};
+
+use super::source::{Drained, Source};
+
+/// How long traffic may lie in the ring before it is read, if nothing wakes us earlier.
+const LATENCY: Duration = Duration::from_millis(10);
+
+#[derive(Debug)]
+pub struct Live {
+    sensor: Sensor,
+    clock: ClockOffset,
+    host: Option<String>,
+    is_announced: bool,
+}
+
+impl Live {
+    pub fn start(options: &probe::Options) -> anyhow::Result<Self> {
+        let sensor = Sensor::start(options)
+            .context("cannot watch this host; `llmtap doctor` tells what it lacks")?;
+        let host = rustix::system::uname()
+            .nodename()
+            .to_string_lossy()
+            .into_owned();
+        Ok(Self {
+            sensor,
+            clock: probe::clock_offset(),
+            host: Some(host),
+            is_announced: false,
+        })
+    }
+}
+
+impl Source for Live {
+    fn clock(&self) -> ClockOffset {
+        self.clock
+    }
+
+    fn host(&self) -> Option<&str> {
+        self.host.as_deref()
+    }
+
+    fn drain(&mut self, each: &mut dyn FnMut(Event<'_>)) -> anyhow::Result<Drained> {
+        self.sensor.drain(&mut |mut event| {
+            if let EventKind::Open(origin) = &mut event.kind {
+                // At once: the process may be gone by the time its call ends.
+                process::fill(origin);
+            }
+            each(event);
+        });
+        Ok(Drained::Idle)
+    }
+
+    fn wait(&mut self) -> anyhow::Result<()> {
+        Ok(self.sensor.wait(LATENCY)?)
+    }
+
+    fn now(&self) -> Option<Timestamp> {
+        Some(probe::now())
+    }
+
+    fn verdict(&mut self, connection: ConnectionId, verdict: Verdict) {
+        self.sensor.set_verdict(connection, verdict);
+    }
+
+    fn ready(&mut self) -> Option<String> {
+        if std::mem::replace(&mut self.is_announced, true) {
+            return None;
+        }
+        let status = self.sensor.status();
+        let sockets = if status.sockets { "and" } else { "but no" };
+        Some(format!(
+            "ready: {} files with TLS are covered, {sockets} plain sockets",
+            status.images.len()
+        ))
+    }
+
+    fn lost_bytes(&self) -> u64 {
+        self.sensor.status().lost_bytes
+    }
+}

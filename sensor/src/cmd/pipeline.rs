@@ -1,0 +1,87 @@
+//! From a source to enriched calls: the one wiring of engine and joiner.
+
+use llmtap::engine::{Engine, Options, Output};
+use llmtap::enrich::{EnrichedCall, Joiner};
+use llmtap::event::{ConnectionId, Event, Verdict};
+use llmtap::llm::CallId;
+
+use super::source::{Drained, Source};
+
+/// What a pipeline gives.
+#[derive(Debug)]
+pub enum Step {
+    Started(EnrichedCall),
+    Text { call: CallId, text: String },
+    Finished(EnrichedCall),
+}
+
+/// An engine with the facts of its connections.
+#[derive(Debug)]
+pub struct Pipeline {
+    engine: Engine,
+    joiner: Joiner,
+    verdicts: Vec<(ConnectionId, Verdict)>,
+}
+
+impl Pipeline {
+    pub fn new(options: Options, source: &dyn Source) -> Self {
+        Self {
+            engine: Engine::new(options),
+            joiner: Joiner::new(source.clock(), source.host()),
+            verdicts: Vec::new(),
+        }
+    }
+
+    /// Takes one batch of the source.
+    pub fn pump(
+        &mut self,
+        source: &mut dyn Source,
+        out: &mut dyn FnMut(Step),
+    ) -> anyhow::Result<Drained> {
+        let drained = source.drain(&mut |event| self.feed(event, out));
+        for (connection, verdict) in self.verdicts.drain(..) {
+            source.verdict(connection, verdict);
+        }
+        if let Some(now) = source.now() {
+            let (joiner, verdicts) = (&self.joiner, &mut self.verdicts);
+            self.engine
+                .advance(now, &mut |output| step(output, joiner, verdicts, out));
+        }
+        drained
+    }
+
+    pub fn feed(&mut self, event: Event<'_>, out: &mut dyn FnMut(Step)) {
+        self.joiner.observe(&event);
+        let (joiner, verdicts) = (&self.joiner, &mut self.verdicts);
+        self.engine
+            .feed(event, &mut |output| step(output, joiner, verdicts, out));
+    }
+
+    /// Ends what is under way.
+    pub fn finish(&mut self, out: &mut dyn FnMut(Step)) {
+        let (joiner, verdicts) = (&self.joiner, &mut self.verdicts);
+        self.engine
+            .finish(&mut |output| step(output, joiner, verdicts, out));
+    }
+
+    pub fn lost_bytes(&self) -> u64 {
+        self.engine.counters().lost_bytes
+    }
+}
+
+fn step(
+    output: Output,
+    joiner: &Joiner,
+    verdicts: &mut Vec<(ConnectionId, Verdict)>,
+    out: &mut dyn FnMut(Step),
+) {
+    match output {
+        Output::Started(call) => out(Step::Started(joiner.join(*call))),
+        Output::Text { call, text, .. } => out(Step::Text { call, text }),
+        Output::Finished(call) => out(Step::Finished(joiner.join(*call))),
+        Output::Verdict {
+            connection,
+            verdict,
+        } => verdicts.push((connection, verdict)),
+    }
+}

@@ -1,0 +1,37 @@
+//! `llmtap replay`: the calls in a capture file.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::capture::Capture;
+use super::tail::filter::Filter;
+use super::tail::watch::{self, Watch};
+use super::{Format, Printing};
+
+const EXAMPLES: &str = "\
+Examples:
+  llmtap replay traffic.jsonl.zst | jq .attributes
+  llmtap replay --format text --content off traffic.jsonl";
+
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Arguments {
+    /// A capture: JSON Lines, plain, gzip or zstd
+    file: PathBuf,
+    #[command(flatten)]
+    printing: Printing,
+}
+
+pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    let mut source = Capture::open(&arguments.file)?;
+    let watch = Watch {
+        format: arguments.printing.format.unwrap_or(Format::Jsonl),
+        policy: arguments.printing.policy(),
+        filter: Filter::default(),
+        follow_text: false,
+        summary: false,
+        limits: llmtap::engine::Limits::default(),
+    };
+    watch::run(&mut source, &watch)
+}

@@ -1,0 +1,150 @@
+//! The loop of `tail` and `replay`: from a source to standard output, until the
+//! source ends or somebody stops it.
+
+use std::io::{self, IsTerminal as _, Write as _};
+use std::sync::atomic::Ordering;
+
+use anyhow::Context as _;
+use llmtap::engine::{Limits, Options};
+use llmtap::redact::{Content, Policy};
+
+use super::filter::Filter;
+use super::jsonl::JsonLines;
+use super::render::Look;
+use super::summary::Summary;
+use super::text::Text;
+use crate::cmd::pipeline::{Pipeline, Step};
+use crate::cmd::source::{Drained, Source};
+use crate::cmd::{Format, no_colour, stop_on_signals};
+
+/// What to print, and how.
+#[derive(Debug)]
+pub struct Watch {
+    pub format: Format,
+    pub policy: Policy,
+    pub filter: Filter,
+    pub follow_text: bool,
+    /// Say at the end what was seen in all.
+    pub summary: bool,
+    pub limits: Limits,
+}
+
+/// Turns steps into text.
+pub trait Printer {
+    fn step(&mut self, step: Step, out: &mut String) -> anyhow::Result<()>;
+
+    /// What was printed so far.
+    fn summary(&self) -> Summary;
+}
+
+/// Runs until the source ends, a signal comes or nobody reads the output any more.
+pub fn run(source: &mut dyn Source, watch: &Watch) -> anyhow::Result<()> {
+    let stop = stop_on_signals().context("cannot handle signals")?;
+    let mut pipeline = Pipeline::new(watch.engine_options(), source);
+    let mut output = Output::new(watch.printer());
+
+    let outcome = loop {
+        let drained = pipeline.pump(source, &mut |step| output.take(step));
+        output.flush()?;
+        if let Some(line) = source.ready() {
+            eprintln!("llmtap: {line}");
+        }
+        match drained {
+            _ if stop.load(Ordering::Relaxed) => break Ok(()),
+            Err(error) => break Err(error),
+            Ok(Drained::End) => break Ok(()),
+            Ok(Drained::More) => {}
+            Ok(Drained::Idle) => source.wait()?,
+        }
+    };
+    pipeline.finish(&mut |step| output.take(step));
+    output.flush()?;
+    if watch.summary {
+        let mut summary = output.printer.summary();
+        summary.lost_bytes = pipeline.lost_bytes().max(source.lost_bytes());
+        eprintln!("llmtap: {summary}");
+    }
+    outcome
+}
+
+impl Watch {
+    fn engine_options(&self) -> Options {
+        let content = self.policy.content != Content::Off;
+        Options {
+            llm: llmtap::llm::Options { content },
+            follow_text: self.follow_text && content,
+            limits: self.limits,
+        }
+    }
+
+    fn printer(&self) -> Box<dyn Printer> {
+        let (policy, filter) = (self.policy, self.filter.clone());
+        match self.format {
+            Format::Jsonl => Box::new(JsonLines::new(policy, filter)),
+            Format::Text => Box::new(Text::new(policy, filter, Look::of_stdout())),
+        }
+    }
+}
+
+/// Text on its way to standard output, in batches.
+struct Output {
+    printer: Box<dyn Printer>,
+    text: String,
+    failed: Option<anyhow::Error>,
+}
+
+/// Text that is written without waiting for the end of its batch.
+const BUFFER: usize = 64 << 10;
+
+impl Output {
+    fn new(printer: Box<dyn Printer>) -> Self {
+        Self {
+            printer,
+            text: String::new(),
+            failed: None,
+        }
+    }
+
+    /// A failure is kept for the next [`flush`](Self::flush).
+    fn take(&mut self, step: Step) {
+        if self.failed.is_some() {
+            return;
+        }
+        let mut done = self.printer.step(step, &mut self.text);
+        if done.is_ok() && self.text.len() > BUFFER {
+            done = self.write();
+        }
+        self.failed = done.err();
+    }
+
+    fn flush(&mut self) -> anyhow::Result<()> {
+        match self.failed.take() {
+            Some(error) => Err(error),
+            None => self.write(),
+        }
+    }
+
+    fn write(&mut self) -> anyhow::Result<()> {
+        if !self.text.is_empty() {
+            let mut stdout = io::stdout().lock();
+            stdout.write_all(self.text.as_bytes())?;
+            stdout.flush()?;
+            self.text.clear();
+        }
+        Ok(())
+    }
+}
+
+impl Look {
+    fn of_stdout() -> Self {
+        let terminal = io::stdout().is_terminal();
+        Self {
+            colour: terminal && !no_colour(),
+            width: terminal
+                .then(terminal_size::terminal_size)
+                .flatten()
+                .map(|(width, _)| usize::from(width.0)),
+            zone: jiff::tz::TimeZone::system(),
+        }
+    }
+}

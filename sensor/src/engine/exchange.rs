@@ -1,0 +1,311 @@
+//! One exchange on its way to a call: gathers the request, frames the response, and
+//! accounts for what is missing.
+
+use super::{Output, Shared};
+use crate::content::{self, Body, Content, Message, MessageKind};
+use crate::event::{ConnectionId, Missing, Origin, Role};
+use crate::http::{End, RequestHead, ResponseHead, Step};
+use crate::llm::call::{Capture, Completeness};
+use crate::llm::{CallId, Draft};
+use crate::stream::Segment;
+use crate::time::Timestamp;
+
+/// What an engine hands down to an exchange that is at work.
+pub(super) struct Context<'a> {
+    pub(super) connection: ConnectionId,
+    pub(super) at: Timestamp,
+    pub(super) shared: &'a mut Shared,
+    pub(super) out: &'a mut dyn FnMut(Output),
+}
+
+/// An open exchange. One that can't be a call costs only this struct.
+#[derive(Debug)]
+pub(super) struct Exchange {
+    candidate: Option<Box<Candidate>>,
+}
+
+#[derive(Debug)]
+struct Candidate {
+    role: Role,
+    draft: Draft,
+    request: Half,
+    response: Option<Half>,
+    /// Set once the request was read and is a call.
+    call: Option<CallId>,
+    /// When its last byte crossed.
+    last: Timestamp,
+    /// Some field of a head is unknown.
+    inferred: bool,
+}
+
+/// The content of a request or of a response, and how it ended.
+#[derive(Debug)]
+struct Half {
+    content: Content,
+    end: Option<End>,
+    missing: Missing,
+}
+
+impl Exchange {
+    pub(super) fn new(
+        began: Timestamp,
+        role: Role,
+        head: &RequestHead,
+        origin: &Origin,
+        shared: &Shared,
+    ) -> Self {
+        let limits = shared.options.limits.content();
+        let candidate = Draft::new(began, head, origin, shared.options.llm).map(|draft| {
+            let coding = head.fields.first("content-encoding");
+            Box::new(Candidate {
+                role,
+                draft,
+                request: Half::new(Content::whole(coding, limits)),
+                response: None,
+                call: None,
+                last: began,
+                inferred: head.partial,
+            })
+        });
+        Self { candidate }
+    }
+
+    /// Whether it may still turn out to be a call.
+    pub(super) fn is_candidate(&self) -> bool {
+        self.candidate.is_some()
+    }
+
+    /// Whether its request was read and is a call.
+    pub(super) fn is_call(&self) -> bool {
+        self.candidate.as_ref().is_some_and(|c| c.call.is_some())
+    }
+
+    pub(super) fn step(&mut self, step: Step<'_>, mut context: Context<'_>) {
+        let Some(candidate) = &mut self.candidate else {
+            return;
+        };
+        if !candidate.step(step, &mut context) {
+            self.candidate = None;
+        }
+    }
+
+    /// The exchange is over, or nothing more of it will be seen.
+    pub(super) fn finish(self, mut context: Context<'_>) {
+        let Some(mut candidate) = self.candidate else {
+            return;
+        };
+        if candidate.read_request(&mut context) {
+            candidate.finish(&mut context);
+        }
+    }
+}
+
+impl Candidate {
+    /// `false`: it is no call after all.
+    fn step(&mut self, step: Step<'_>, context: &mut Context<'_>) -> bool {
+        match step {
+            Step::RequestBody(segment) => {
+                self.last = context.at;
+                if self.call.is_none() {
+                    self.request.feed(context.at, segment, &mut |_| {});
+                }
+                true
+            }
+            Step::RequestEnd(end) => {
+                self.ended(end, context.at);
+                self.request.end = Some(end);
+                self.read_request(context)
+            }
+            Step::Response(head) => {
+                self.last = context.at;
+                self.response_head(&head, context);
+                true
+            }
+            Step::ResponseBody(segment) => {
+                self.read_request(context) && {
+                    self.last = context.at;
+                    self.response_body(segment, context);
+                    true
+                }
+            }
+            Step::ResponseTrailers(fields) => {
+                self.draft.response_trailers(&fields);
+                true
+            }
+            Step::ResponseEnd(end) => {
+                self.read_request(context) && {
+                    self.ended(end, context.at);
+                    self.response_end(end, context);
+                    true
+                }
+            }
+            Step::Request { .. } | Step::WebSocket { .. } | Step::Over => true,
+        }
+    }
+
+    /// Only an end that was seen to cross has a time of its own.
+    fn ended(&mut self, end: End, at: Timestamp) {
+        if end == End::Complete {
+            self.last = at;
+        }
+    }
+
+    /// Reads the request as far as it was gathered; does so once. `false`: no call.
+    fn read_request(&mut self, context: &mut Context<'_>) -> bool {
+        if self.call.is_some() {
+            return true;
+        }
+        let complete = self.request.end == Some(End::Complete);
+        self.request
+            .content
+            .finish(context.at, complete, &mut |_| {});
+        let whole = self.request.content.body();
+        let body = whole.unwrap_or(Body {
+            head: &[],
+            tail: &[],
+            missing: Missing::NONE,
+        });
+        if !self.draft.request(body) {
+            return false;
+        }
+        self.request.settle();
+        let id = context.shared.next_call();
+        self.call = Some(id);
+        if let Some(call) = self.draft.started(id, context.connection, self.role) {
+            (context.out)(Output::Started(Box::new(call)));
+        }
+        true
+    }
+
+    fn response_head(&mut self, head: &ResponseHead, context: &Context<'_>) {
+        self.inferred |= head.partial;
+        self.draft.response_head(context.at, head);
+        let limits = context.shared.options.limits.content();
+        let (kind, coding) = (
+            head.fields.first("content-type"),
+            head.fields.first("content-encoding"),
+        );
+        self.response = Some(Half::new(Content::stream(kind, coding, limits)));
+    }
+
+    fn response_body(&mut self, segment: Segment<'_>, context: &mut Context<'_>) {
+        let Self {
+            draft,
+            response,
+            call,
+            ..
+        } = self;
+        // A body without a head was joined amid its stream.
+        let limits = context.shared.options.limits.content();
+        let half = response.get_or_insert_with(|| Half::new(Content::stream(None, None, limits)));
+        half.feed(context.at, segment, &mut |message| {
+            draft.response_message(message);
+        });
+        if matches!(segment, Segment::Gap(_)) {
+            draft.response_gap();
+        }
+        if let (true, Some(call)) = (context.shared.options.follow_text, *call) {
+            while let Some(text) = draft.new_text() {
+                (context.out)(Output::Text {
+                    call,
+                    at: context.at,
+                    text: text.to_owned(),
+                });
+            }
+        }
+    }
+
+    fn response_end(&mut self, end: End, context: &Context<'_>) {
+        let Self {
+            draft,
+            response: Some(half),
+            ..
+        } = self
+        else {
+            return;
+        };
+        half.end = Some(end);
+        let complete = end == End::Complete;
+        half.content.finish(context.at, complete, &mut |message| {
+            draft.response_message(message)
+        });
+        let Some(body) = half.content.body() else {
+            return half.settle();
+        };
+        if complete && body.missing.is_none() {
+            let whole = MessageKind::Whole;
+            let message = Message {
+                at: context.at,
+                kind: whole,
+                name: None,
+                data: body.head,
+            };
+            draft.response_message(message);
+        } else {
+            draft.response_body(context.at, body);
+        }
+        half.settle();
+    }
+
+    fn finish(mut self, context: &mut Context<'_>) {
+        let is_open = self
+            .response
+            .as_ref()
+            .is_some_and(|half| half.end.is_none());
+        if is_open {
+            self.response_end(End::Unfinished, context);
+        }
+        let capture = self.capture();
+        let Some(id) = self.call else { return };
+        let Self {
+            draft, role, last, ..
+        } = self;
+        if let Some(call) = draft.finish(id, context.connection, role, last, capture) {
+            context.shared.counters.calls = context.shared.counters.calls.saturating_add(1);
+            (context.out)(Output::Finished(Box::new(call)));
+        }
+    }
+
+    fn capture(&self) -> Capture {
+        let missing = match &self.response {
+            Some(response) => self.request.missing.and(response.missing),
+            None => self.request.missing,
+        };
+        let is_whole = self
+            .response
+            .as_ref()
+            .is_some_and(|r| r.end == Some(End::Complete));
+        let completeness = match missing {
+            Missing { lost: 1.., .. } => Completeness::Gap,
+            _ if !is_whole => Completeness::Unfinished,
+            Missing { cut: 1.., .. } => Completeness::Truncated,
+            _ => Completeness::Complete,
+        };
+        Capture {
+            completeness,
+            lost_bytes: missing.lost,
+            truncated: missing.cut > 0,
+            inferred: self.inferred,
+        }
+    }
+}
+
+impl Half {
+    fn new(content: Content) -> Self {
+        Self {
+            content,
+            end: None,
+            missing: Missing::NONE,
+        }
+    }
+
+    fn feed(&mut self, at: Timestamp, segment: Segment<'_>, out: &mut dyn FnMut(Message<'_>)) {
+        self.content.feed(at, segment, out);
+    }
+
+    /// Nothing more comes: keeps the account and lets the bytes go.
+    fn settle(&mut self) {
+        self.missing = self.content.missing();
+        self.content = Content::whole(None, content::Limits::default());
+    }
+}

@@ -1,0 +1,327 @@
+//! The one place where names of attributes are spelled.
+//!
+//! In: a [`Record`]. Out: name, ids, resource and attributes as the OpenTelemetry
+//! GenAI conventions have them, for every exporter alike. Unknown is left out.
+
+use std::borrow::Cow;
+use std::path::Path;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::message::{Messages, OutputMessages, Parts};
+use crate::event::{Origin, Role};
+use crate::llm::Call;
+use crate::llm::call::{Request, Response, Timing, Usage, Value};
+use crate::redact::Record;
+
+/// Attributes in the order they were set; each name once.
+#[derive(Debug, Default)]
+pub struct Attributes<'a>(Vec<(&'a str, Attribute<'a>)>);
+
+/// A value, borrowed from its record.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub enum Attribute<'a> {
+    Bool(bool),
+    Int(i64),
+    Double(f64),
+    String(Cow<'a, str>),
+    Strings(&'a [Box<str>]),
+    /// JSON where the format takes it, else a string of JSON.
+    Input(Messages<'a>),
+    Output(OutputMessages<'a>),
+    Parts(Parts<'a>),
+    Json(&'a [serde_json::Value]),
+}
+
+impl<'a> Attributes<'a> {
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&'a str, &Attribute<'a>)> {
+        self.0.iter().map(|(name, value)| (*name, value))
+    }
+
+    fn set(&mut self, name: &'a str, value: impl Into<Attribute<'a>>) {
+        if self.0.iter().all(|(known, _)| *known != name) {
+            self.0.push((name, value.into()));
+        }
+    }
+
+    fn known<T: Into<Attribute<'a>>>(&mut self, name: &'a str, value: Option<T>) {
+        if let Some(value) = value {
+            self.set(name, value);
+        }
+    }
+
+    fn strings(&mut self, name: &'a str, values: &'a [Box<str>]) {
+        if !values.is_empty() {
+            self.set(name, Attribute::Strings(values));
+        }
+    }
+}
+
+impl From<bool> for Attribute<'_> {
+    fn from(value: bool) -> Self {
+        Self::Bool(value)
+    }
+}
+
+impl From<i64> for Attribute<'_> {
+    fn from(value: i64) -> Self {
+        Self::Int(value)
+    }
+}
+
+impl From<u64> for Attribute<'_> {
+    fn from(value: u64) -> Self {
+        Self::Int(i64::try_from(value).unwrap_or(i64::MAX))
+    }
+}
+
+impl From<f64> for Attribute<'_> {
+    fn from(value: f64) -> Self {
+        Self::Double(value)
+    }
+}
+
+impl<'a> From<&'a str> for Attribute<'a> {
+    fn from(value: &'a str) -> Self {
+        Self::String(Cow::Borrowed(value))
+    }
+}
+
+impl From<String> for Attribute<'_> {
+    fn from(value: String) -> Self {
+        Self::String(Cow::Owned(value))
+    }
+}
+
+impl From<Duration> for Attribute<'_> {
+    fn from(value: Duration) -> Self {
+        Self::Double(value.as_secs_f64())
+    }
+}
+
+impl<'a> From<&'a Value> for Attribute<'a> {
+    fn from(value: &'a Value) -> Self {
+        match value {
+            Value::Bool(v) => Self::Bool(*v),
+            Value::Int(v) => Self::Int(*v),
+            Value::Double(v) => Self::Double(*v),
+            Value::String(v) => Self::String(Cow::Borrowed(v)),
+            Value::Strings(v) => Self::Strings(v),
+        }
+    }
+}
+
+/// `{operation} {what it is done with}`.
+pub fn span_name(call: &Call) -> String {
+    match call.request.model.as_deref() {
+        Some(model) => format!("{} {model}", call.operation),
+        None => call.operation.clone().into_owned(),
+    }
+}
+
+pub fn span_kind(call: &Call) -> &'static str {
+    match call.role {
+        Role::Client => "client",
+        Role::Server => "server",
+    }
+}
+
+/// Identity of the span of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ids {
+    pub trace: u128,
+    pub span: u64,
+}
+
+/// Ids that follow from the call alone, so that a replay gives the same again.
+pub fn ids(record: &Record) -> Ids {
+    let call = record.call();
+    let host = record.host().unwrap_or_default();
+    let half = |seed: u64| {
+        let seed = host.bytes().fold(mix(seed), |h, b| mix(h ^ u64::from(b)));
+        [
+            call.connection.0,
+            call.id.0,
+            call.timing.start.as_nanos(),
+            record.start_unix_nanos(),
+        ]
+        .into_iter()
+        .fold(seed, |h, n| mix(h ^ n))
+        // An id of zero is invalid in OpenTelemetry.
+        .max(1)
+    };
+    Ids {
+        trace: u128::from(half(1)) << 64 | u128::from(half(2)),
+        span: half(3),
+    }
+}
+
+/// A permutation of 64 bits in which each bit of the input moves half of the output's.
+fn mix(n: u64) -> u64 {
+    let n = n.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let n = (n ^ (n >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let n = (n ^ (n >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    n ^ (n >> 31)
+}
+
+/// What made the call, or served it.
+pub fn resource(record: &Record) -> Attributes<'_> {
+    let mut out = Attributes::default();
+    let origin = record.origin();
+    let exe = origin.exe.as_deref();
+    let file = exe.and_then(|exe| Path::new(exe).file_name()?.to_str());
+    out.known("service.name", service_name(origin));
+    out.known("process.pid", origin.pid.map(i64::from));
+    out.known("process.executable.name", file.or(origin.comm.as_deref()));
+    out.known("process.executable.path", exe);
+    out.known("container.id", origin.container.as_deref());
+    out.known("host.name", record.host());
+    out
+}
+
+/// What the process calls itself, or else its name.
+pub fn service_name(origin: &Origin) -> Option<&str> {
+    let exe = || Path::new(origin.exe.as_deref()?).file_name()?.to_str();
+    origin
+        .service
+        .as_deref()
+        .or(origin.comm.as_deref())
+        .or_else(exe)
+}
+
+/// All that is known of the call.
+pub fn attributes(record: &Record) -> Attributes<'_> {
+    let call = record.call();
+    let mut out = Attributes::default();
+    out.set("gen_ai.operation.name", &*call.operation);
+    out.set("gen_ai.provider.name", &*call.provider);
+    request(&mut out, &call.request);
+    response(&mut out, &call.response);
+    usage(&mut out, call.usage);
+    timing(&mut out, call.timing);
+    out.known("error.type", call.error.as_ref().map(|e| &*e.kind));
+    server(&mut out, record);
+    capture(&mut out, record);
+    content(&mut out, call);
+    for (name, value) in &call.extra {
+        out.set(name, value);
+    }
+    out
+}
+
+fn request<'a>(out: &mut Attributes<'a>, request: &'a Request) {
+    out.known("gen_ai.request.model", request.model.as_deref());
+    // Absent means that the call was not streamed.
+    out.known("gen_ai.request.stream", request.stream.filter(|s| *s));
+    out.known("gen_ai.request.max_tokens", request.max_tokens);
+    out.known("gen_ai.request.temperature", request.temperature);
+    out.known("gen_ai.request.top_p", request.top_p);
+    out.known("gen_ai.request.top_k", request.top_k);
+    out.known(
+        "gen_ai.request.frequency_penalty",
+        request.frequency_penalty,
+    );
+    out.known("gen_ai.request.presence_penalty", request.presence_penalty);
+    out.strings("gen_ai.request.stop_sequences", &request.stop_sequences);
+    out.known("gen_ai.request.seed", request.seed);
+    let choices = request.choice_count.filter(|count| *count != 1);
+    out.known("gen_ai.request.choice.count", choices);
+    let level = request.reasoning_level.as_deref();
+    out.known("gen_ai.request.reasoning.level", level);
+    out.known("gen_ai.output.type", request.output_type.as_deref());
+    out.strings("gen_ai.request.encoding_formats", &request.encoding_formats);
+    let dimensions = request.embedding_dimensions;
+    out.known("gen_ai.embeddings.dimension.count", dimensions);
+    out.known("gen_ai.conversation.id", request.conversation_id.as_deref());
+}
+
+fn response<'a>(out: &mut Attributes<'a>, response: &'a Response) {
+    out.known("gen_ai.response.id", response.id.as_deref());
+    out.known("gen_ai.response.model", response.model.as_deref());
+    out.strings("gen_ai.response.finish_reasons", &response.finish_reasons);
+}
+
+fn usage(out: &mut Attributes<'_>, usage: Usage) {
+    out.known("gen_ai.usage.input_tokens", usage.input);
+    out.known("gen_ai.usage.output_tokens", usage.output);
+    out.known("gen_ai.usage.cache_read.input_tokens", usage.cache_read);
+    out.known(
+        "gen_ai.usage.cache_creation.input_tokens",
+        usage.cache_write,
+    );
+    out.known("gen_ai.usage.reasoning.output_tokens", usage.reasoning);
+}
+
+fn timing(out: &mut Attributes<'_>, timing: Timing) {
+    let first = timing.first_chunk.map(|at| at.since(timing.start));
+    out.known("gen_ai.response.time_to_first_chunk", first);
+}
+
+fn server<'a>(out: &mut Attributes<'a>, record: &'a Record) {
+    let (server, origin) = (&record.call().server, record.origin());
+    out.known("server.address", server.address.as_deref());
+    out.known("server.port", server.port.map(i64::from));
+    out.known("url.path", server.path.as_deref());
+    out.known("http.response.status_code", server.status.map(i64::from));
+    out.known("user_agent.original", server.user_agent.as_deref());
+    out.known(
+        "network.peer.address",
+        origin.peer.map(|a| a.ip().to_string()),
+    );
+    out.known(
+        "network.peer.port",
+        origin.peer.map(|a| i64::from(a.port())),
+    );
+    out.known(
+        "network.local.address",
+        origin.local.map(|a| a.ip().to_string()),
+    );
+    out.known(
+        "network.local.port",
+        origin.local.map(|a| i64::from(a.port())),
+    );
+    out.known("llmtap.server.request.id", server.request_id.as_deref());
+}
+
+fn capture<'a>(out: &mut Attributes<'a>, record: &'a Record) {
+    let call = record.call();
+    let present = |yes: bool| yes.then_some(true);
+    out.set("llmtap.connection.id", call.connection.0);
+    out.known("llmtap.tls.library", record.origin().tls.as_deref());
+    let lost = Some(call.capture.lost_bytes).filter(|lost| *lost > 0);
+    out.known("llmtap.capture.lost_bytes", lost);
+    out.known("llmtap.capture.truncated", present(call.capture.truncated));
+    out.known("llmtap.capture.inferred", present(call.capture.inferred));
+}
+
+fn content<'a>(out: &mut Attributes<'a>, call: &'a Call) {
+    let (request, response) = (&call.request, &call.response);
+    if !request.system.is_empty() {
+        let parts = Attribute::Parts(Parts(&request.system));
+        out.set("gen_ai.system_instructions", parts);
+    }
+    if !request.messages.is_empty() {
+        let messages = Attribute::Input(Messages(&request.messages));
+        out.set("gen_ai.input.messages", messages);
+    }
+    if !response.messages.is_empty() {
+        let messages = Attribute::Output(OutputMessages {
+            messages: &response.messages,
+            reasons: &response.finish_reasons,
+        });
+        out.set("gen_ai.output.messages", messages);
+    }
+    if !request.tools.is_empty() {
+        out.set("gen_ai.tool.definitions", Attribute::Json(&request.tools));
+    }
+}

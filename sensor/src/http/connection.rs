@@ -1,0 +1,199 @@
+//! One connection: what it speaks is found out, then its dissector takes over.
+//!
+//! In: segments of both directions. Out: [`ExchangeEvent`]s. Must not know: what an
+//! exchange is about.
+
+use crate::event::Direction;
+use crate::http::detect::{Outcome, Undecided};
+use crate::http::h1::{H1, Handover};
+use crate::http::h2::H2;
+use crate::http::websocket::WebSocket;
+use crate::http::{Detection, End, ExchangeEvent, ExchangeId, Step};
+use crate::stream::Segment;
+use crate::time::Timestamp;
+
+/// The HTTP side of a connection, of any version.
+#[derive(Debug, Default)]
+pub struct Connection {
+    protocol: Protocol,
+    /// The first exchange number that is free.
+    next: u64,
+}
+
+#[derive(Debug)]
+enum Protocol {
+    Undecided(Box<Undecided>),
+    Http1(Box<H1>),
+    /// `base`: exchange numbers that were given out before.
+    Http2 {
+        h2: Box<H2>,
+        base: u64,
+    },
+    WebSocket {
+        socket: Box<WebSocket>,
+        exchange: ExchangeId,
+    },
+    /// Nothing that is known.
+    Opaque,
+}
+
+impl Default for Protocol {
+    fn default() -> Self {
+        Self::Undecided(Box::default())
+    }
+}
+
+impl Connection {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes the next bytes, or the next hole, of one direction.
+    pub fn feed(
+        &mut self,
+        direction: Direction,
+        at: Timestamp,
+        mut segment: Segment<'_>,
+        out: &mut dyn FnMut(ExchangeEvent<'_>),
+    ) {
+        loop {
+            let rest = match &mut self.protocol {
+                Protocol::Opaque => return,
+                Protocol::Undecided(undecided) => match undecided.feed(direction, at, segment) {
+                    Outcome::NeedMore => return,
+                    Outcome::NotForUs => {
+                        self.protocol = Protocol::Opaque;
+                        return;
+                    }
+                    Outcome::Http1 {
+                        requester,
+                        write,
+                        read,
+                        rest,
+                    } => {
+                        let h1 = H1::new(requester, self.next, write, read);
+                        self.protocol = Protocol::Http1(Box::new(h1));
+                        rest
+                    }
+                    Outcome::Http2 { other, this } => {
+                        self.protocol = Protocol::Http2 {
+                            h2: Box::new(H2::new(None)),
+                            base: self.next,
+                        };
+                        for (direction, held) in [(direction.opposite(), other), (direction, this)]
+                        {
+                            self.feed(direction, held.at, Segment::Data(&held.bytes), out);
+                        }
+                        continue;
+                    }
+                },
+                Protocol::Http2 { h2, base } => {
+                    return h2.feed(direction, at, segment, &mut shifted(*base, out));
+                }
+                Protocol::WebSocket { socket, .. } => {
+                    return socket.feed(direction, at, segment, out);
+                }
+                Protocol::Http1(h1) => match h1.feed(direction, at, segment, out) {
+                    None => return,
+                    Some((handover, rest)) => {
+                        self.hand_over(handover, out);
+                        rest
+                    }
+                },
+            };
+            if rest.is_empty() {
+                return;
+            }
+            segment = Segment::Data(rest);
+        }
+    }
+
+    /// Ends what is open, as the connection was closed.
+    pub fn close(&mut self, at: Timestamp, out: &mut dyn FnMut(ExchangeEvent<'_>)) {
+        self.end(at, true, out);
+    }
+
+    /// Ends what is open, as no more will be seen of a connection that goes on.
+    pub fn abandon(&mut self, at: Timestamp, out: &mut dyn FnMut(ExchangeEvent<'_>)) {
+        self.end(at, false, out);
+    }
+
+    /// Whether this is HTTP. May fall back from `Match` (a tunnel, an unknown upgrade);
+    /// `NotForUs` is final.
+    pub fn detection(&self) -> Detection {
+        match self.protocol {
+            Protocol::Undecided(_) => Detection::NeedMore,
+            Protocol::Http1(_) | Protocol::Http2 { .. } | Protocol::WebSocket { .. } => {
+                Detection::Match
+            }
+            Protocol::Opaque => Detection::NotForUs,
+        }
+    }
+
+    /// The direction in which requests go, where that is known.
+    pub fn requester(&self) -> Option<Direction> {
+        match &self.protocol {
+            Protocol::Http1(h1) => Some(h1.requester()),
+            Protocol::Http2 { h2, .. } => h2.requester(),
+            Protocol::Undecided(_) | Protocol::WebSocket { .. } | Protocol::Opaque => None,
+        }
+    }
+
+    fn end(&mut self, at: Timestamp, ended: bool, out: &mut dyn FnMut(ExchangeEvent<'_>)) {
+        match std::mem::replace(&mut self.protocol, Protocol::Opaque) {
+            Protocol::Http1(mut h1) => h1.close(at, ended, out),
+            Protocol::Http2 { mut h2, base } => h2.close(at, &mut shifted(base, out)),
+            Protocol::WebSocket {
+                mut socket,
+                exchange,
+            } => {
+                socket.close(at, out);
+                let end = if ended {
+                    End::Complete
+                } else {
+                    End::Unfinished
+                };
+                for step in [Step::ResponseEnd(end), Step::Over] {
+                    out(ExchangeEvent { exchange, at, step });
+                }
+            }
+            Protocol::Undecided(_) | Protocol::Opaque => {}
+        }
+    }
+
+    fn hand_over(&mut self, handover: Handover, out: &mut dyn FnMut(ExchangeEvent<'_>)) {
+        let before = std::mem::replace(&mut self.protocol, Protocol::Opaque);
+        let Protocol::Http1(h1) = before else {
+            return;
+        };
+        self.next = h1.next();
+        let (requester, began, early) = h1.into_early();
+        self.protocol = match handover {
+            Handover::Tunnel => Protocol::default(),
+            Handover::WebSocket {
+                exchange,
+                extensions,
+            } => Protocol::WebSocket {
+                socket: Box::new(WebSocket::new(exchange, extensions.as_deref())),
+                exchange,
+            },
+            Handover::Http2 { exchange } => Protocol::Http2 {
+                h2: Box::new(H2::upgraded(requester, exchange)),
+                base: 0,
+            },
+        };
+        if !early.is_empty() {
+            self.feed(requester, began, Segment::Data(&early), out);
+        }
+    }
+}
+
+/// Numbers the exchanges of a dissector that begins at 0 from `base` on.
+fn shifted(base: u64, out: &mut dyn FnMut(ExchangeEvent<'_>)) -> impl FnMut(ExchangeEvent<'_>) {
+    move |event| {
+        out(ExchangeEvent {
+            exchange: ExchangeId(event.exchange.0.wrapping_add(base)),
+            ..event
+        });
+    }
+}

@@ -1,0 +1,274 @@
+//! Chat Completions: `POST …/chat/completions`, and the many who serve it.
+
+use super::content::{self, ContentPart, Message};
+use super::usage::Usage;
+use crate::llm::api::{Ask, Dialect, Event, strings, user_message};
+use crate::llm::attr;
+use crate::llm::call::{Name, Part, Value};
+use crate::llm::error;
+use crate::llm::json::{Bool, Int, List, Num, Raw, Str, parse, wire};
+use crate::llm::reply::{Reply, ToolFragment};
+
+#[derive(Debug)]
+pub(in crate::llm::api) struct Chat;
+
+wire! {
+    /// Parameters that Chat Completions and the older Completions share.
+    pub(super) struct Sampling<'a> {
+        pub(super) model: Str<'a>,
+        pub(super) stream: Bool,
+        max_tokens: Int,
+        max_completion_tokens: Int,
+        temperature: Num,
+        top_p: Num,
+        top_k: Num,
+        frequency_penalty: Num,
+        presence_penalty: Num,
+        stop: Raw<'a>,
+        seed: Int = "seed" | "random_seed",
+        n: Int,
+        service_tier: Str<'a>,
+        user: Str<'a> = "user" | "safety_identifier",
+    }
+
+    struct Request<'a> {
+        messages: Raw<'a>,
+        prompt: Str<'a>,
+        tools: Raw<'a>,
+        functions: Raw<'a>,
+        tool_choice: Str<'a>,
+        reasoning_effort: Str<'a>,
+        reasoning: Reasoning<'a>,
+        response_format: Format<'a>,
+        modalities: List<Str<'a>>,
+    }
+
+    struct Reasoning<'a> {
+        effort: Str<'a>,
+    }
+
+    struct Format<'a> {
+        kind: Str<'a> = "type",
+    }
+
+    struct Response<'a> {
+        id: Str<'a>,
+        model: Str<'a>,
+        choices: List<Choice<'a>>,
+        usage: Usage<'a>,
+        service_tier: Str<'a>,
+        system_fingerprint: Str<'a>,
+        /// The upstream that a router chose.
+        provider: Str<'a>,
+        x_groq: Groq<'a>,
+        error: Raw<'a>,
+    }
+
+    struct Choice<'a> {
+        index: Int,
+        message: Message<'a>,
+        delta: Message<'a>,
+        text: Str<'a>,
+        finish_reason: Str<'a>,
+        native_finish_reason: Str<'a>,
+        content_filter_results: Raw<'a>,
+    }
+
+    struct Groq<'a> {
+        usage: Usage<'a>,
+    }
+}
+
+impl Sampling<'_> {
+    pub(super) fn apply(&self, ask: &mut Ask) {
+        let request = &mut ask.request;
+        request.model = self.model.boxed().or(request.model.take());
+        request.stream = self.stream.0.or(request.stream);
+        request.max_tokens = self.max_completion_tokens.0.or(self.max_tokens.0);
+        request.temperature = self.temperature.0;
+        request.top_p = self.top_p.0;
+        request.top_k = self.top_k.0;
+        request.frequency_penalty = self.frequency_penalty.0;
+        request.presence_penalty = self.presence_penalty.0;
+        request.stop_sequences = strings(self.stop);
+        request.seed = self.seed.0;
+        request.choice_count = self.n.0;
+        ask.attributes
+            .text(attr::REQUEST_SERVICE_TIER, self.service_tier);
+        ask.attributes.text(attr::END_USER, self.user);
+    }
+}
+
+impl Dialect for Chat {
+    fn name(&self) -> &'static str {
+        "openai.chat"
+    }
+
+    fn operation(&self) -> &'static str {
+        "chat"
+    }
+
+    fn provider(&self) -> &'static str {
+        super::COMPATIBLE
+    }
+
+    fn request(&self, body: &str, ask: &mut Ask) {
+        let sampling: Sampling<'_> = parse(body).unwrap_or_default();
+        sampling.apply(ask);
+        let request: Request<'_> = parse(body).unwrap_or_default();
+        ask.request.reasoning_level = request
+            .reasoning_effort
+            .or(request.reasoning.effort)
+            .boxed();
+        ask.request.output_type = output_type(&request);
+        ask.attributes.text(attr::TOOL_CHOICE, request.tool_choice);
+        if ask.content {
+            ask.request.messages = content::messages(request.messages);
+            if let Some(prompt) = request.prompt.string() {
+                ask.request.messages.push(user_message(Part::Text(prompt)));
+            }
+            ask.request.tools = content::tools(request.tools.or(request.functions));
+        }
+    }
+
+    fn whole(&self, body: &str, reply: &mut Reply) {
+        let response: Response<'_> = parse(body).unwrap_or_default();
+        response.apply(reply);
+        for (place, choice) in response.choices.iter().enumerate() {
+            let at = choice.index.index().unwrap_or(place);
+            choice.closing(at, reply);
+            choice.message.add_to(at, false, reply);
+            if choice.message.content.is_some() || choice.message.role.is_some() {
+                continue;
+            }
+            reply.text(at, None, choice.text);
+        }
+    }
+
+    fn event(&self, event: &Event<'_>, reply: &mut Reply) {
+        let response: Response<'_> = parse(event.data).unwrap_or_default();
+        response.apply(reply);
+        for choice in &response.choices {
+            let at = choice.index.index().unwrap_or_default();
+            choice.closing(at, reply);
+            choice.delta.add_to(at, true, reply);
+        }
+    }
+}
+
+impl Response<'_> {
+    fn apply(&self, reply: &mut Reply) {
+        reply.recognised |= !self.choices.is_empty();
+        reply.set_id(self.id);
+        reply.set_model(self.model);
+        reply.tokens.update(self.usage.tokens());
+        reply.tokens.update(self.x_groq.usage.tokens());
+        self.usage.extras(&mut reply.attributes);
+        reply
+            .attributes
+            .text(attr::RESPONSE_SERVICE_TIER, self.service_tier);
+        reply
+            .attributes
+            .text(attr::SYSTEM_FINGERPRINT, self.system_fingerprint);
+        reply.attributes.text(attr::SERVED_BY, self.provider);
+        if let Some(failure) = error::member(self.error) {
+            reply.fail(failure);
+        }
+    }
+}
+
+impl Choice<'_> {
+    fn closing(&self, at: usize, reply: &mut Reply) {
+        reply.finish(at, self.finish_reason);
+        if self.native_finish_reason.key() != self.finish_reason.key() {
+            reply
+                .attributes
+                .text(attr::NATIVE_FINISH_REASON, self.native_finish_reason);
+        }
+        if let Some(kinds) = filtered(self.content_filter_results) {
+            reply.attributes.set(attr::CONTENT_FILTER, kinds);
+        }
+    }
+}
+
+/// The categories in which Azure's content filter found something.
+fn filtered(results: Raw<'_>) -> Option<Value> {
+    if !results.text().contains("true") {
+        return None;
+    }
+    let value = results.value()?;
+    let kinds: Vec<Box<str>> = value
+        .as_object()?
+        .iter()
+        .filter(|(_, v)| {
+            ["filtered", "detected"]
+                .iter()
+                .any(|k| v.get(k) == Some(&true.into()))
+        })
+        .map(|(kind, _)| kind.as_str().into())
+        .collect();
+    (!kinds.is_empty()).then_some(Value::Strings(kinds))
+}
+
+impl Message<'_> {
+    /// Adds a message, or the delta of one, to choice `at`.
+    pub(super) fn add_to(&self, at: usize, delta: bool, reply: &mut Reply) {
+        reply.role(at, self.role);
+        reply.reasoning(at, None, self.reasoning_content.or(self.reasoning));
+        if self.content.is_string() {
+            reply.text(at, None, self.content.string());
+        } else if self.content.is_list() {
+            self.add_parts(at, reply);
+        }
+        reply.refusal(at, self.refusal);
+        if self.audio.is_some() {
+            reply.progressed();
+        }
+        for call in &self.tool_calls {
+            if delta {
+                reply.tool(at, call.fragment());
+            } else {
+                reply.whole_tool(at, call.fragment());
+            }
+        }
+        if self.function_call.name.is_some() || self.function_call.arguments.is_some() {
+            reply.tool(
+                at,
+                ToolFragment {
+                    key: Some(0),
+                    ..self.function_call.fragment()
+                },
+            );
+        }
+    }
+
+    /// Mistral's content in parts; each delta brings pieces of text or thought.
+    fn add_parts(&self, at: usize, reply: &mut Reply) {
+        for raw in &self.content.parse::<List<Raw<'_>>>() {
+            let part: ContentPart<'_> = raw.parse();
+            match part.kind.key() {
+                "text" => reply.text(at, None, part.text),
+                "thinking" if part.thinking.is_string() => {
+                    reply.reasoning(at, None, part.thinking.string());
+                }
+                "thinking" => {
+                    for chunk in &part.thinking.parse::<List<ContentPart<'_>>>() {
+                        reply.reasoning(at, None, chunk.text);
+                    }
+                }
+                _ => reply.part(at, None, || content::part(*raw)),
+            }
+        }
+    }
+}
+
+fn output_type(request: &Request<'_>) -> Option<Name> {
+    if request.modalities.iter().any(|m| m.key() == "audio") {
+        return Some(Name::Borrowed("speech"));
+    }
+    match request.response_format.kind.key() {
+        "json_object" | "json_schema" | "json" => Some(Name::Borrowed("json")),
+        "text" => Some(Name::Borrowed("text")),
+        _ => None,
+    }
+}

@@ -1,0 +1,76 @@
+//! Embeddings: `POST …/embeddings`.
+
+use super::usage::Usage;
+use crate::llm::api::{Ask, Dialect, Event, strings, user_message};
+use crate::llm::attr;
+use crate::llm::call::Part;
+use crate::llm::error;
+use crate::llm::json::{Int, Raw, Str, parse, wire};
+use crate::llm::reply::Reply;
+
+#[derive(Debug)]
+pub(in crate::llm::api) struct Embeddings;
+
+wire! {
+    struct Request<'a> {
+        model: Str<'a>,
+        input: Raw<'a> = "input" | "inputs",
+        dimensions: Int = "dimensions" | "output_dimension",
+        format: Str<'a> = "encoding_format",
+        dtype: Str<'a> = "output_dtype",
+        user: Str<'a>,
+    }
+
+    struct Response<'a> {
+        id: Str<'a>,
+        model: Str<'a>,
+        data: Raw<'a>,
+        usage: Usage<'a>,
+        error: Raw<'a>,
+    }
+}
+
+impl Dialect for Embeddings {
+    fn name(&self) -> &'static str {
+        "openai.embeddings"
+    }
+
+    fn operation(&self) -> &'static str {
+        "embeddings"
+    }
+
+    fn provider(&self) -> &'static str {
+        super::COMPATIBLE
+    }
+
+    fn request(&self, body: &str, ask: &mut Ask) {
+        let asked: Request<'_> = parse(body).unwrap_or_default();
+        let request = &mut ask.request;
+        request.model = asked.model.boxed().or(request.model.take());
+        request.embedding_dimensions = asked.dimensions.0;
+        let formats = [asked.format, asked.dtype];
+        request.encoding_formats = formats.into_iter().filter_map(Str::boxed).collect();
+        ask.attributes.text(attr::END_USER, asked.user);
+        if ask.content {
+            let texts = strings(asked.input).into_iter();
+            let messages = texts.map(|text| user_message(Part::Text(text.into())));
+            ask.request.messages = messages.collect();
+        }
+    }
+
+    fn whole(&self, body: &str, reply: &mut Reply) {
+        let response: Response<'_> = parse(body).unwrap_or_default();
+        reply.recognised |= response.data.is_list();
+        reply.set_id(response.id);
+        reply.set_model(response.model);
+        reply.tokens.update(response.usage.input_only());
+        response.usage.extras(&mut reply.attributes);
+        if let Some(failure) = error::member(response.error) {
+            reply.fail(failure);
+        }
+    }
+
+    fn event(&self, event: &Event<'_>, reply: &mut Reply) {
+        self.whole(event.data, reply);
+    }
+}

@@ -1,0 +1,237 @@
+//! Responses: `POST …/responses`.
+
+use super::content;
+use super::items::{self, Item};
+use super::usage::Usage;
+use crate::llm::api::{Ask, Dialect, Event};
+use crate::llm::attr;
+use crate::llm::call::Name;
+use crate::llm::error;
+use crate::llm::json::{Bool, Int, List, Num, Raw, Str, parse, wire};
+use crate::llm::reply::{Reply, ToolFragment};
+
+#[derive(Debug)]
+pub(in crate::llm::api) struct Responses;
+
+wire! {
+    struct Request<'a> {
+        model: Str<'a>,
+        stream: Bool,
+        input: Raw<'a>,
+        instructions: Raw<'a>,
+        tools: Raw<'a>,
+        tool_choice: Str<'a>,
+        max_output_tokens: Int,
+        temperature: Num,
+        top_p: Num,
+        reasoning: Reasoning<'a>,
+        text: Text<'a>,
+        conversation: Raw<'a>,
+        previous_response_id: Str<'a>,
+        prompt: Reference<'a>,
+        service_tier: Str<'a>,
+        user: Str<'a> = "user" | "safety_identifier",
+    }
+
+    struct Reasoning<'a> {
+        effort: Str<'a>,
+    }
+
+    struct Text<'a> {
+        format: Kind<'a>,
+    }
+
+    struct Kind<'a> {
+        kind: Str<'a> = "type",
+    }
+
+    struct Reference<'a> {
+        id: Str<'a>,
+    }
+
+    /// A response, whole or as an event carries it.
+    pub(in crate::llm::api) struct Response<'a> {
+        id: Str<'a>,
+        model: Str<'a>,
+        status: Str<'a>,
+        incomplete_details: Incomplete<'a>,
+        status_details: Incomplete<'a>,
+        output: List<Raw<'a>>,
+        usage: Usage<'a>,
+        error: Raw<'a>,
+        service_tier: Str<'a>,
+        conversation: Raw<'a>,
+        object: Str<'a>,
+    }
+
+    struct Incomplete<'a> {
+        reason: Str<'a>,
+    }
+
+    struct StreamEvent<'a> {
+        kind: Str<'a> = "type",
+        response: Response<'a>,
+        output_index: Int,
+        item: Raw<'a>,
+        delta: Raw<'a>,
+        error: Raw<'a>,
+        message: Str<'a>,
+        code: Str<'a>,
+    }
+}
+
+impl Dialect for Responses {
+    fn name(&self) -> &'static str {
+        "openai.responses"
+    }
+
+    fn operation(&self) -> &'static str {
+        "chat"
+    }
+
+    fn provider(&self) -> &'static str {
+        super::COMPATIBLE
+    }
+
+    fn request(&self, body: &str, ask: &mut Ask) {
+        let asked: Request<'_> = parse(body).unwrap_or_default();
+        let request = &mut ask.request;
+        request.model = asked.model.boxed().or(request.model.take());
+        request.stream = asked.stream.0;
+        request.max_tokens = asked.max_output_tokens.0;
+        request.temperature = asked.temperature.0;
+        request.top_p = asked.top_p.0;
+        request.reasoning_level = asked.reasoning.effort.boxed();
+        request.output_type = match asked.text.format.kind.key() {
+            "json_object" | "json_schema" => Some(Name::Borrowed("json")),
+            "text" => Some(Name::Borrowed("text")),
+            _ => None,
+        };
+        request.conversation_id = conversation(asked.conversation);
+        let attributes = &mut ask.attributes;
+        attributes.text(attr::PREVIOUS_RESPONSE_ID, asked.previous_response_id);
+        attributes.text(attr::PROMPT_NAME, asked.prompt.id);
+        attributes.text(attr::REQUEST_SERVICE_TIER, asked.service_tier);
+        attributes.text(attr::TOOL_CHOICE, asked.tool_choice);
+        attributes.text(attr::END_USER, asked.user);
+        if ask.content {
+            content::parts(asked.instructions, &mut ask.request.system);
+            ask.request.messages = items::messages(asked.input);
+            ask.request.tools = content::tools(asked.tools);
+        }
+    }
+
+    fn whole(&self, body: &str, reply: &mut Reply) {
+        let response: Response<'_> = parse(body).unwrap_or_default();
+        response.close(reply);
+    }
+
+    fn event(&self, event: &Event<'_>, reply: &mut Reply) {
+        let told: StreamEvent<'_> = parse(event.data).unwrap_or_default();
+        told.apply(reply);
+    }
+}
+
+impl StreamEvent<'_> {
+    fn apply(&self, reply: &mut Reply) {
+        let place = self.output_index.count();
+        let call = ToolFragment {
+            key: place,
+            ..ToolFragment::default()
+        };
+        match self
+            .kind
+            .key()
+            .strip_prefix("response.")
+            .unwrap_or(self.kind.key())
+        {
+            "output_text.delta" => reply.text(0, place, self.delta.string()),
+            "refusal.delta" => reply.refusal(0, self.delta.string()),
+            "reasoning_text.delta" | "reasoning_summary_text.delta" | "reasoning.delta" => {
+                reply.reasoning(0, place, self.delta.string());
+            }
+            "function_call_arguments.delta" | "custom_tool_call_input.delta" => {
+                let arguments = self.delta;
+                reply.tool(0, ToolFragment { arguments, ..call });
+            }
+            "output_item.added" => {
+                let item: Item<'_> = self.item.parse();
+                if let Some(begun) = item.tool_call() {
+                    let arguments = Raw::default();
+                    reply.tool(
+                        0,
+                        ToolFragment {
+                            key: place,
+                            arguments,
+                            ..begun
+                        },
+                    );
+                }
+            }
+            "output_item.done" => self.item_done(place, reply),
+            "completed" | "incomplete" | "failed" | "done" | "cancelled" => {
+                self.response.close(reply);
+                reply.ended = true;
+            }
+            "created" | "in_progress" | "queued" => self.response.apply(reply),
+            "error" => {
+                let failure = error::member(self.error);
+                reply.fail(failure.unwrap_or_else(|| error::failure(self.code, self.message)));
+            }
+            kind if kind.ends_with("audio.delta") || kind.ends_with("image") => reply.progressed(),
+            _ => {}
+        }
+    }
+
+    /// The item as a whole takes the place of its pieces.
+    fn item_done(&self, place: Option<u64>, reply: &mut Reply) {
+        let place = place.unwrap_or_default();
+        let item: Item<'_> = self.item.parse();
+        reply.restart_block(0, place);
+        item.add_to(place, self.item, reply);
+    }
+}
+
+impl Response<'_> {
+    fn apply(&self, reply: &mut Reply) {
+        let object = self.object.key();
+        reply.recognised |=
+            matches!(object, "response" | "response.compaction") || !self.status.is_empty();
+        reply.set_id(self.id);
+        reply.set_model(self.model);
+        reply.tokens.update(self.usage.tokens());
+        self.usage.extras(&mut reply.attributes);
+        reply
+            .attributes
+            .text(attr::RESPONSE_SERVICE_TIER, self.service_tier);
+        if let Some(conversation) = conversation(self.conversation) {
+            reply.conversation_id = Some(conversation);
+        }
+        if let Some(failure) = error::member(self.error) {
+            reply.fail(failure);
+        }
+    }
+
+    /// The response as it ends: why, and all of its output.
+    pub(in crate::llm::api) fn close(&self, reply: &mut Reply) {
+        self.apply(reply);
+        let reason = self
+            .incomplete_details
+            .reason
+            .or(self.status_details.reason);
+        reply.finish(0, reason.or(self.status));
+        if self.output.is_empty() {
+            return;
+        }
+        reply.restart(0);
+        for (place, raw) in self.output.iter().enumerate() {
+            let item: Item<'_> = raw.parse();
+            item.add_to(u64::try_from(place).unwrap_or_default(), *raw, reply);
+        }
+    }
+}
+
+/// A conversation's id, given as such or in an object.
+fn conversation(raw: Raw<'_>) -> Option<Box<str>> {
+    raw.string().or(raw.parse::<Reference<'_>>().id).boxed()
+}

@@ -1,0 +1,94 @@
+//! The `usage` object of OpenAI's dialects, with the fields that others added.
+
+use crate::llm::attr::{self, Attributes};
+use crate::llm::json::{Int, Num, Raw, wire};
+use crate::llm::usage::Tokens;
+
+wire! {
+    pub(in crate::llm::api) struct Usage<'a> {
+        prompt: Int = "prompt_tokens" | "input_tokens",
+        completion: Int = "completion_tokens" | "output_tokens",
+        total: Int = "total_tokens",
+        input_details: Details = "prompt_tokens_details" | "input_tokens_details" | "prompt_token_details" | "input_token_details",
+        output_details: Details = "completion_tokens_details" | "output_tokens_details" | "completion_token_details" | "output_token_details",
+        cached: Int = "cached_tokens" | "num_cached_tokens",
+        cache_hit: Int = "prompt_cache_hit_tokens",
+        cache_read: Int = "cache_read_input_tokens",
+        cache_creation: Int = "cache_creation_input_tokens",
+        reasoning: Int = "reasoning_tokens",
+        cost: Raw<'a>,
+        seconds: Num = "seconds" | "prompt_audio_seconds",
+    }
+
+    struct Details {
+        cached: Int = "cached_tokens",
+        cache_write: Int = "cache_write_tokens" | "cache_creation_tokens",
+        reasoning: Int = "reasoning_tokens",
+        audio: Int = "audio_tokens",
+    }
+
+    struct Cost {
+        total: Num = "total_cost",
+    }
+}
+
+impl Usage<'_> {
+    pub(in crate::llm::api) fn tokens(&self) -> Tokens {
+        Tokens {
+            input: self.prompt.count(),
+            output: self.completion.count(),
+            cache_read: self
+                .input_details
+                .cached
+                .count()
+                .or(self.cached.count())
+                .or(self.cache_hit.count())
+                .or(self.cache_read.count()),
+            cache_write: self
+                .input_details
+                .cache_write
+                .count()
+                .or(self.cache_creation.count()),
+            reasoning: self
+                .output_details
+                .reasoning
+                .count()
+                .or(self.reasoning.count()),
+            ..Tokens::default()
+        }
+    }
+
+    /// The counts of a call that writes no tokens, where a total is all that some
+    /// servers give.
+    pub(in crate::llm::api) fn input_only(&self) -> Tokens {
+        let tokens = self.tokens();
+        Tokens {
+            input: tokens.input.or(self.total.count()),
+            ..tokens
+        }
+    }
+
+    pub(in crate::llm::api) fn extras(&self, attributes: &mut Attributes) {
+        let cost: Cost = self.cost.parse();
+        let plain = crate::llm::json::parse::<Num>(self.cost.text()).unwrap_or_default();
+        attributes.double(attr::PROVIDER_COST, plain);
+        attributes.double(attr::PROVIDER_COST, cost.total);
+        attributes.double(attr::AUDIO_SECONDS, self.seconds);
+        positive(
+            attributes,
+            attr::AUDIO_INPUT_TOKENS,
+            self.input_details.audio,
+        );
+        positive(
+            attributes,
+            attr::AUDIO_OUTPUT_TOKENS,
+            self.output_details.audio,
+        );
+    }
+}
+
+fn positive(attributes: &mut Attributes, name: &'static str, count: Int) {
+    if count.0.is_some_and(|n| n > 0) {
+        attributes.int(name, count);
+    }
+}

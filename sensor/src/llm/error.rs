@@ -1,0 +1,117 @@
+//! What providers say when a call fails.
+//!
+//! In: the body of an error response, or an error inside a stream. Out:
+//! [`Failure`] with the provider's type and words.
+
+use super::call::{Failure, Name};
+use super::json::{List, Raw, Str, parse, wire};
+
+/// `error.type` of a stream whose end was not seen.
+pub(super) const STREAM_INTERRUPTED: &str = "stream_interrupted";
+
+/// Bytes kept of a provider's words.
+const MAX_MESSAGE: usize = 8192;
+
+wire! {
+    /// Every place where a provider is known to put type and words of an error.
+    struct ErrorBody<'a> {
+        error: Raw<'a>,
+        errors: List<Detail<'a>>,
+        message: Raw<'a> = "message" | "Message",
+        detail: Raw<'a>,
+        kind: Str<'a> = "type" | "__type" | "error_type",
+        code: Str<'a> = "code" | "ErrorCode",
+        original: Str<'a> = "OriginalMessage",
+    }
+
+    struct Detail<'a> {
+        message: Str<'a> = "message" | "msg",
+        kind: Str<'a> = "type",
+        status: Str<'a>,
+        code: Str<'a>,
+    }
+}
+
+/// The failure that `body` tells; `None` where it has the shape of none.
+pub(super) fn read(body: &str) -> Option<Failure> {
+    let raw = Raw::of(body.trim_start());
+    if raw.is_list() {
+        let first = raw.parse::<List<Raw<'_>>>().first().copied()?;
+        return first.is_object().then(|| read(first.text())).flatten();
+    }
+    let body: ErrorBody<'_> = parse(raw.text())?;
+    let inner: Detail<'_> = body.error.parse();
+    let first = body.errors.first();
+    let message = inner
+        .message
+        .or(body.error.string())
+        .or(first.map(|e| e.message).unwrap_or_default())
+        .or(body.message.string())
+        .or(body.message.parse::<Detail<'_>>().message)
+        .or(body.detail.string())
+        .or(details(body.detail))
+        .or(body.original);
+    let outer = if body.kind.key() == "error" {
+        Str::default()
+    } else {
+        body.kind
+    };
+    let kind = inner
+        .kind
+        .or(inner.status)
+        .or(inner.code)
+        .or(first.map(|e| e.code).unwrap_or_default())
+        .or(outer)
+        .or(body.code);
+    if message.is_empty() && kind.is_empty() {
+        return None;
+    }
+    Some(failure(kind, message))
+}
+
+/// The message of a validation error as FastAPI servers give it.
+fn details(detail: Raw<'_>) -> Str<'_> {
+    let list: List<Detail<'_>> = detail.one_or_many();
+    list.first().map(|d| d.message).unwrap_or_default()
+}
+
+/// A failure of this type, or of type `error` where there is none.
+pub(super) fn failure(kind: Str<'_>, message: Str<'_>) -> Failure {
+    Failure {
+        kind: kind
+            .boxed()
+            .map_or(Name::Borrowed("error"), |k| Name::Owned(k.into())),
+        message: words(message),
+    }
+}
+
+/// The failure in an `error` member of a reply, where it holds one.
+pub(super) fn member(error: Raw<'_>) -> Option<Failure> {
+    if error.is_string() {
+        return (!error.string().is_empty()).then(|| failure(Str::default(), error.string()));
+    }
+    let detail: Detail<'_> = error.parse();
+    let kind = detail.kind.or(detail.status).or(detail.code);
+    (!kind.is_empty() || !detail.message.is_empty()).then(|| failure(kind, detail.message))
+}
+
+/// The failure that an event-stream exception named `name` tells.
+pub(super) fn exception(name: Option<&str>, body: &str) -> Failure {
+    let told = read(body);
+    Failure {
+        kind: name.map_or(Name::Borrowed("exception"), |n| Name::Owned(n.to_owned())),
+        message: told.and_then(|f| f.message),
+    }
+}
+
+fn words(message: Str<'_>) -> Option<Box<str>> {
+    let mut text = message.string().filter(|t| !t.is_empty())?;
+    let end = text.floor_char_boundary(MAX_MESSAGE);
+    text.truncate(end);
+    Some(text.into_boxed_str())
+}
+
+/// A failure of which nothing is told.
+pub(super) fn unknown() -> Failure {
+    failure(Str::default(), Str::default())
+}

@@ -1,0 +1,75 @@
+//! Who was called: providers by the host they answer at.
+//!
+//! In: host and port of a request. Out: a [`Provider`]. Must not know: bodies.
+
+mod table;
+
+/// Somebody who serves models.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Provider {
+    /// `gen_ai.provider.name`.
+    pub(super) name: &'static str,
+    /// Host names in lower case; `*` stands for any run of characters.
+    hosts: &'static [&'static str],
+    /// The port that tells it on a host which says nothing.
+    port: Option<u16>,
+}
+
+/// The provider that answers at `host`, or else at `port` of a host that is no
+/// provider's own.
+pub(super) fn identify(host: Option<&str>, port: Option<u16>) -> Option<&'static Provider> {
+    let by_host = host.and_then(|host| {
+        let host = host.trim_end_matches('.').to_ascii_lowercase();
+        let mut all = table::PROVIDERS.iter();
+        all.find(|p| p.hosts.iter().any(|pattern| matches(pattern, &host)))
+    });
+    by_host.or_else(|| {
+        let port = port?;
+        table::PROVIDERS.iter().find(|p| p.port == Some(port))
+    })
+}
+
+/// Whether `text` has the form of `pattern`, in which `*` stands for any run.
+fn matches(pattern: &str, text: &str) -> bool {
+    let Some((start, mut pattern)) = pattern.split_once('*') else {
+        return pattern == text;
+    };
+    let Some(mut text) = text.strip_prefix(start) else {
+        return false;
+    };
+    while let Some((piece, rest)) = pattern.split_once('*') {
+        let Some((_, after)) = text.split_once(piece) else {
+            return false;
+        };
+        text = after;
+        pattern = rest;
+    }
+    text.ends_with(pattern)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{identify, matches};
+
+    #[test]
+    fn hosts_match_with_stars() {
+        assert!(matches("api.openai.com", "api.openai.com"));
+        assert!(!matches("api.openai.com", "api.openai.com.evil.example"));
+        assert!(matches("*.openai.azure.com", "x.openai.azure.com"));
+        assert!(matches("a.*.b.*", "a.1.b.2"));
+        assert!(!matches("a.*.b", "a.b"));
+    }
+
+    #[test]
+    fn providers_are_told_by_host_and_else_by_port() {
+        let name = |host, port| identify(host, port).map(|p| p.name);
+        assert_eq!(name(Some("API.OpenAI.com"), None), Some("openai"));
+        assert_eq!(
+            name(Some("bedrock-runtime.eu-west-1.amazonaws.com"), Some(443)),
+            Some("aws.bedrock")
+        );
+        assert_eq!(name(Some("localhost"), Some(11434)), Some("ollama"));
+        assert_eq!(name(Some("localhost"), Some(8000)), None);
+        assert_eq!(name(Some("intranet.example"), None), None);
+    }
+}

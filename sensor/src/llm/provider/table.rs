@@ -1,0 +1,81 @@
+//! The providers, one line each.
+//!
+//! Another host that speaks a known dialect needs a line here only to get its name;
+//! without one its calls are `openai_compatible` or what their dialect says.
+
+use super::Provider;
+
+const fn at(name: &'static str, hosts: &'static [&'static str]) -> Provider {
+    Provider {
+        name,
+        hosts,
+        port: None,
+    }
+}
+
+#[rustfmt::skip]
+pub(super) const PROVIDERS: &[Provider] = &[
+    at("openai", &["api.openai.com", "*.api.openai.com", "chatgpt.com", "api.chatgpt.com"]),
+    at("azure.ai.inference", &["models.inference.ai.azure.com", "*.inference.ai.azure.com", "*.models.ai.azure.com"]),
+    at("azure.ai.openai", &["*.openai.azure.com", "*.openai.azure.us", "*.openai.azure.cn", "*.cognitiveservices.azure.com", "*.services.ai.azure.com"]),
+    at("anthropic", &["api.anthropic.com", "*.api.anthropic.com", "api-staging.anthropic.com"]),
+    at("aws.bedrock", &["bedrock-runtime.*", "bedrock-runtime-fips.*", "bedrock-agent-runtime.*", "bedrock-agentcore.*", "bedrock-mantle.*", "*.bedrock-runtime.*", "*.bedrock-agent-runtime.*"]),
+    at("aws.sagemaker", &["runtime.sagemaker.*", "runtime-fips.sagemaker.*", "*.runtime.sagemaker.*"]),
+    at("gcp.gemini", &["generativelanguage.googleapis.com", "*.generativelanguage.googleapis.com"]),
+    at("gcp.vertex_ai", &["aiplatform.googleapis.com", "*-aiplatform.googleapis.com", "*-aiplatform-p.googleapis.com", "aiplatform.*.rep.googleapis.com"]),
+    at("gcp.gen_ai", &["cloudcode-pa.googleapis.com", "*.cloudcode-pa.googleapis.com"]),
+    at("cohere", &["api.cohere.com", "api.cohere.ai"]),
+    at("mistral_ai", &["api.mistral.ai", "codestral.mistral.ai"]),
+    at("groq", &["api.groq.com"]),
+    at("deepseek", &["api.deepseek.com"]),
+    at("perplexity", &["api.perplexity.ai"]),
+    at("x_ai", &["api.x.ai", "*.api.x.ai"]),
+    at("ibm.watsonx.ai", &["*.ml.cloud.ibm.com"]),
+    at("moonshot_ai", &["api.moonshot.ai", "api.moonshot.cn", "api.kimi.com"]),
+    at("openrouter", &["openrouter.ai"]),
+    at("together", &["api.together.xyz", "api.together.ai"]),
+    at("fireworks", &["api.fireworks.ai"]),
+    at("cerebras", &["api.cerebras.ai"]),
+    at("huggingface", &["router.huggingface.co", "api-inference.huggingface.co", "*.endpoints.huggingface.cloud"]),
+    at("github_copilot", &["api.githubcopilot.com", "api.*.githubcopilot.com", "copilot-proxy.githubusercontent.com"]),
+    at("github_models", &["models.github.ai"]),
+    at("writer", &["api.writer.com"]),
+    at("zai", &["api.z.ai", "open.bigmodel.cn"]),
+    at("venice", &["api.venice.ai"]),
+    at("voyageai", &["api.voyageai.com", "ai.mongodb.com"]),
+    at("jina", &["api.jina.ai"]),
+    at("crusoe", &["api.inference.crusoecloud.com", "*.inference.crusoecloud.com"]),
+    at("doubleword", &["api.doubleword.ai"]),
+    at("snowflake", &["*.snowflakecomputing.com"]),
+    at("heroku", &["*.inference.heroku.com"]),
+    at("portkey", &["api.portkey.ai"]),
+    at("pydantic_gateway", &["gateway.pydantic.dev", "*.gateway.pydantic.dev"]),
+    at("vercel", &["ai-gateway.vercel.sh"]),
+    at("cloudflare", &["gateway.ai.cloudflare.com"]),
+    at("replicate", &["api.replicate.com"]),
+    at("ai21", &["api.ai21.com"]),
+    at("nvidia", &["integrate.api.nvidia.com", "ai.api.nvidia.com"]),
+    at("sambanova", &["api.sambanova.ai"]),
+    at("nebius", &["api.studio.nebius.ai", "api.studio.nebius.com", "api.tokenfactory.nebius.com"]),
+    at("novita", &["api.novita.ai"]),
+    at("deepinfra", &["api.deepinfra.com"]),
+    at("hyperbolic", &["api.hyperbolic.xyz"]),
+    at("lambda", &["api.lambda.ai", "api.lambdalabs.com"]),
+    at("baseten", &["inference.baseten.co", "*.api.baseten.co"]),
+    at("friendli", &["api.friendli.ai"]),
+    at("inference_net", &["api.inference.net"]),
+    at("chutes", &["llm.chutes.ai"]),
+    at("upstage", &["api.upstage.ai"]),
+    at("reka", &["api.reka.ai"]),
+    at("minimax", &["api.minimax.io", "api.minimaxi.com", "api.minimax.chat"]),
+    at("alibaba", &["dashscope.aliyuncs.com", "dashscope-intl.aliyuncs.com", "dashscope-us.aliyuncs.com"]),
+    at("volcengine", &["ark.*.volces.com", "ark.*.bytepluses.com"]),
+    at("siliconflow", &["api.siliconflow.cn", "api.siliconflow.com"]),
+    at("stepfun", &["api.stepfun.com", "api.stepfun.ai"]),
+    at("tencent", &["api.hunyuan.cloud.tencent.com"]),
+    at("baidu", &["qianfan.baidubce.com"]),
+    at("ovhcloud", &["oai.endpoints.kepler.ai.cloud.ovh.net", "*.endpoints.kepler.ai.cloud.ovh.net"]),
+    at("scaleway", &["api.scaleway.ai"]),
+    at("databricks", &["*.cloud.databricks.com", "*.azuredatabricks.net", "*.gcp.databricks.com"]),
+    Provider { name: "ollama", hosts: &["ollama.com", "api.ollama.com"], port: Some(11434) },
+];

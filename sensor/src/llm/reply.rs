@@ -1,0 +1,436 @@
+//! A reply as it grows: what dialects say of it, piece by piece.
+//!
+//! In: borrowed pieces. Out: [`Response`], [`Tokens`], failure. Must not know:
+//! dialects, times.
+
+use super::attr::{self, Attributes};
+use super::call::{ChatMessage, Failure, Name, Part, Response, Usage, Value};
+use super::json::{Raw, Str};
+use super::usage::Tokens;
+
+/// Choices kept of one reply.
+const MAX_CHOICES: usize = 128;
+/// Parts kept of one choice.
+const MAX_PARTS: usize = 4096;
+
+#[derive(Debug, Default)]
+pub(super) struct Reply {
+    /// Whether text and parts are kept.
+    content: bool,
+    pub(super) id: Option<Box<str>>,
+    pub(super) model: Option<Box<str>>,
+    pub(super) conversation_id: Option<Box<str>>,
+    pub(super) tokens: Tokens,
+    /// Counts of the platform that serves another's model (Bedrock).
+    pub(super) metered: Tokens,
+    pub(super) failure: Option<Failure>,
+    pub(super) attributes: Attributes,
+    /// The provider has said that nothing more comes.
+    pub(super) ended: bool,
+    /// Something in it had the shape that the dialect gives its replies.
+    pub(super) recognised: bool,
+    /// Room for a piece that is decoded before it is read.
+    pub(super) scratch: Vec<u8>,
+    choices: Vec<Choice>,
+    /// Content came since [`Reply::take_progress`].
+    progress: bool,
+    /// Bytes of text of the first choice that [`Reply::new_text`] has given.
+    told: usize,
+}
+
+#[derive(Debug, Default)]
+struct Choice {
+    role: Option<Name>,
+    finish: Option<Box<str>>,
+    slots: Vec<Slot>,
+}
+
+/// A part under construction.
+#[derive(Debug)]
+struct Slot {
+    /// The provider's number for it; `None` where it numbers none.
+    key: Option<u64>,
+    part: Part,
+    /// Nothing may be added: it is whole, or what came next is lost.
+    closed: bool,
+}
+
+/// A tool call, or a fragment of one.
+#[derive(Clone, Copy, Default)]
+pub(super) struct ToolFragment<'a> {
+    /// The provider's number for it; `None` where it numbers none.
+    pub(super) key: Option<u64>,
+    pub(super) id: Str<'a>,
+    pub(super) name: Str<'a>,
+    /// JSON, or a string that holds (a piece of) JSON.
+    pub(super) arguments: Raw<'a>,
+}
+
+impl Reply {
+    pub(super) fn new(content: bool) -> Self {
+        Self {
+            content,
+            ..Self::default()
+        }
+    }
+
+    pub(super) const fn keeps_content(&self) -> bool {
+        self.content
+    }
+
+    /// The first id is the reply's; some routers give each piece another.
+    pub(super) fn set_id(&mut self, id: Str<'_>) {
+        if self.id.is_none() {
+            self.id = id.boxed();
+        }
+    }
+
+    pub(super) fn set_model(&mut self, model: Str<'_>) {
+        replace(&mut self.model, model);
+    }
+
+    /// The first failure told is the one kept.
+    pub(super) fn fail(&mut self, failure: Failure) {
+        self.recognised = true;
+        self.failure.get_or_insert(failure);
+    }
+
+    pub(super) fn role(&mut self, choice: usize, role: Str<'_>) {
+        let Some(choice) = self.choice(choice).filter(|c| c.role.is_none()) else {
+            return;
+        };
+        choice.role = match role.key() {
+            "" => None,
+            "assistant" | "model" => Some(Name::Borrowed("assistant")),
+            _ => role.string().map(Name::Owned),
+        };
+    }
+
+    pub(super) fn finish(&mut self, choice: usize, reason: Str<'_>) {
+        if let Some(choice) = self.choice(choice) {
+            replace(&mut choice.finish, reason);
+        }
+    }
+
+    /// Adds to the text of block `key`, or to the newest part where blocks have no
+    /// numbers.
+    pub(super) fn text(&mut self, choice: usize, key: Option<u64>, text: Str<'_>) {
+        if text.is_empty() {
+            return;
+        }
+        self.progress = true;
+        let slot = self.slot(
+            choice,
+            key,
+            |part| matches!(part, Part::Text(_)),
+            || Part::Text(String::new()),
+        );
+        if let Some(Part::Text(kept)) = slot {
+            text.append_to(kept);
+        }
+    }
+
+    /// Adds text that has no escapes to undo.
+    pub(super) fn plain_text(&mut self, choice: usize, text: &str) {
+        if text.is_empty() {
+            return;
+        }
+        self.progress = true;
+        let slot = self.slot(
+            choice,
+            None,
+            |part| matches!(part, Part::Text(_)),
+            || Part::Text(String::new()),
+        );
+        if let Some(Part::Text(kept)) = slot {
+            kept.push_str(text);
+        }
+    }
+
+    /// As [`Reply::text`], for what the model thought.
+    pub(super) fn reasoning(&mut self, choice: usize, key: Option<u64>, text: Str<'_>) {
+        if text.is_empty() {
+            return;
+        }
+        self.progress = true;
+        let slot = self.slot(
+            choice,
+            key,
+            |part| matches!(part, Part::Reasoning(_)),
+            || Part::Reasoning(String::new()),
+        );
+        if let Some(Part::Reasoning(kept)) = slot {
+            text.append_to(kept);
+        }
+    }
+
+    /// Adds to the words with which the model refuses.
+    pub(super) fn refusal(&mut self, choice: usize, text: Str<'_>) {
+        if text.is_empty() {
+            return;
+        }
+        self.progress = true;
+        self.attributes.set(attr::REFUSED, Value::Bool(true));
+        let slot = self.slot(choice, None, is_refusal, || {
+            Part::Other(serde_json::json!({ "type": "refusal", "content": "" }))
+        });
+        if let Some(Part::Other(part)) = slot
+            && let Some(serde_json::Value::String(words)) = part.get_mut("content")
+        {
+            text.append_to(words);
+        }
+    }
+
+    /// Begins a tool call or adds to the arguments of one.
+    pub(super) fn tool(&mut self, choice: usize, fragment: ToolFragment<'_>) {
+        self.progress = true;
+        let Some(slots) = self.slots(choice) else {
+            return;
+        };
+        if let Some(slot) = slots.iter_mut().rev().find(|slot| slot.continues(fragment)) {
+            if !slot.closed {
+                slot.extend(fragment);
+            }
+            return;
+        }
+        // A fragment without a name belongs to a call whose beginning was not seen.
+        if fragment.name.is_empty() || slots.len() >= MAX_PARTS {
+            return;
+        }
+        slots.push(Slot {
+            key: fragment.key,
+            part: fragment.into_part(),
+            closed: false,
+        });
+    }
+
+    /// Adds a tool call that comes whole.
+    pub(super) fn whole_tool(&mut self, choice: usize, call: ToolFragment<'_>) {
+        self.part(choice, call.key, || Some(call.into_part()));
+    }
+
+    /// Adds a part that comes whole.
+    pub(super) fn part(
+        &mut self,
+        choice: usize,
+        key: Option<u64>,
+        part: impl FnOnce() -> Option<Part>,
+    ) {
+        self.progress = true;
+        if let Some(slots) = self.slots(choice).filter(|s| s.len() < MAX_PARTS)
+            && let Some(part) = part()
+        {
+            slots.push(Slot {
+                key,
+                part,
+                closed: true,
+            });
+        }
+    }
+
+    /// Marks content that is not kept (audio, for one).
+    pub(super) fn progressed(&mut self) {
+        self.progress = true;
+    }
+
+    /// Forgets the parts of `choice`, because the provider sends all of them anew.
+    pub(super) fn restart(&mut self, choice: usize) {
+        if let Some(choice) = self.choice(choice) {
+            choice.slots.clear();
+        }
+    }
+
+    /// Forgets the parts of block `key`, because the provider sends it anew.
+    pub(super) fn restart_block(&mut self, choice: usize, key: u64) {
+        if let Some(choice) = self.choice(choice) {
+            choice.slots.retain(|slot| slot.key != Some(key));
+        }
+    }
+
+    /// Bytes of the reply are missing here: nothing is added to what began before.
+    pub(super) fn gap(&mut self) {
+        for slot in self.choices.iter_mut().flat_map(|c| &mut c.slots) {
+            slot.closed = true;
+        }
+    }
+
+    pub(super) fn take_progress(&mut self) -> bool {
+        std::mem::take(&mut self.progress)
+    }
+
+    pub(super) fn has_parts(&self, choice: usize) -> bool {
+        self.choices
+            .get(choice)
+            .is_some_and(|c| !c.slots.is_empty())
+    }
+
+    /// The next piece of the first choice's text that was not given yet.
+    pub(super) fn new_text(&mut self) -> Option<&str> {
+        let mut skip = self.told;
+        for slot in &self.choices.first()?.slots {
+            let Part::Text(text) = &slot.part else {
+                continue;
+            };
+            if skip < text.len() {
+                let fresh = text.get(skip..)?;
+                self.told = self.told.saturating_add(fresh.len());
+                return Some(fresh);
+            }
+            skip = skip.saturating_sub(text.len());
+        }
+        None
+    }
+
+    /// The model's own counts, and the platform's where there are none.
+    pub(super) fn usage(&self) -> Usage {
+        let (told, metered) = (self.tokens.total(), self.metered.total());
+        Usage {
+            input: told.input.or(metered.input),
+            output: told.output.or(metered.output),
+            cache_read: told.cache_read.or(metered.cache_read),
+            cache_write: told.cache_write.or(metered.cache_write),
+            reasoning: told.reasoning.or(metered.reasoning),
+        }
+    }
+
+    pub(super) fn into_response(self) -> Response {
+        let mut response = Response {
+            id: self.id,
+            model: self.model,
+            ..Response::default()
+        };
+        for choice in self.choices {
+            response.finish_reasons.extend(choice.finish.clone());
+            if self.content {
+                response.messages.push(ChatMessage {
+                    role: choice.role.unwrap_or(Name::Borrowed("assistant")),
+                    parts: choice.slots.into_iter().map(|slot| slot.part).collect(),
+                    name: None,
+                    finish_reason: choice.finish,
+                });
+            }
+        }
+        response
+    }
+
+    fn choice(&mut self, index: usize) -> Option<&mut Choice> {
+        if index >= MAX_CHOICES {
+            return None;
+        }
+        if index >= self.choices.len() {
+            let wanted = index.saturating_add(1);
+            self.choices.resize_with(wanted, Choice::default);
+        }
+        self.choices.get_mut(index)
+    }
+
+    /// The parts of a choice, where parts are kept.
+    fn slots(&mut self, choice: usize) -> Option<&mut Vec<Slot>> {
+        let content = self.content;
+        let choice = self.choice(choice)?;
+        content.then_some(&mut choice.slots)
+    }
+
+    /// The part to add to: block `key`'s of the right kind, or a new one.
+    fn slot(
+        &mut self,
+        choice: usize,
+        key: Option<u64>,
+        kind: impl Fn(&Part) -> bool,
+        new: impl FnOnce() -> Part,
+    ) -> Option<&mut Part> {
+        let slots = self.slots(choice)?;
+        let fits = |slot: &Slot| slot.key == key && !slot.closed && kind(&slot.part);
+        let at = match key {
+            Some(_) => slots.iter().rposition(fits),
+            None => slots
+                .len()
+                .checked_sub(1)
+                .filter(|_| slots.last().is_some_and(fits)),
+        };
+        let at = match at {
+            Some(at) => at,
+            None if slots.len() < MAX_PARTS => {
+                slots.push(Slot {
+                    key,
+                    part: new(),
+                    closed: false,
+                });
+                slots.len().checked_sub(1)?
+            }
+            None => return None,
+        };
+        slots.get_mut(at).map(|slot| &mut slot.part)
+    }
+}
+
+impl ToolFragment<'_> {
+    pub(super) fn into_part(self) -> Part {
+        Part::ToolCall {
+            id: self.id.boxed(),
+            name: self.name.boxed().unwrap_or_default(),
+            arguments: self.arguments.is_some().then(|| {
+                let mut text = String::new();
+                append(self.arguments, &mut text);
+                text
+            }),
+        }
+    }
+}
+
+fn append(arguments: Raw<'_>, text: &mut String) {
+    if arguments.is_string() {
+        arguments.string().append_to(text);
+    } else {
+        text.push_str(arguments.text());
+    }
+}
+
+impl Slot {
+    /// Whether `fragment` belongs to this tool call. Some servers number every call 0
+    /// and tell them apart by id; some number none.
+    fn continues(&self, fragment: ToolFragment<'_>) -> bool {
+        let Part::ToolCall { id, .. } = &self.part else {
+            return false;
+        };
+        let same_id = match id.as_deref() {
+            Some(id) if !fragment.id.is_empty() => fragment.id.key() == id,
+            _ => fragment.id.is_empty() || fragment.key.is_some(),
+        };
+        same_id && self.key == fragment.key
+    }
+
+    fn extend(&mut self, fragment: ToolFragment<'_>) {
+        let Part::ToolCall {
+            id,
+            name,
+            arguments,
+        } = &mut self.part
+        else {
+            return;
+        };
+        if id.is_none() {
+            *id = fragment.id.boxed();
+        }
+        if name.is_empty() {
+            *name = fragment.name.boxed().unwrap_or_default();
+        }
+        if fragment.arguments.is_some() {
+            append(fragment.arguments, arguments.get_or_insert_default());
+        }
+    }
+}
+
+fn is_refusal(part: &Part) -> bool {
+    matches!(part, Part::Other(part) if part.get("type").is_some_and(|kind| kind == "refusal"))
+}
+
+/// Sets `slot` to what `text` says, if anything; without allocating where it says
+/// the same again.
+fn replace(slot: &mut Option<Box<str>>, text: Str<'_>) {
+    if slot.as_deref() != Some(text.key())
+        && let Some(text) = text.boxed()
+    {
+        *slot = Some(text);
+    }
+}

@@ -1,0 +1,127 @@
+//! Feeds one interaction to a draft.
+
+use std::io::Read;
+
+use base64::Engine;
+use llmtap::content::{Body, Message, MessageKind};
+use llmtap::event::{ConnectionId, Missing, Origin, Role};
+use llmtap::http::head::{Fields, RequestHead, ResponseHead, Version};
+use llmtap::llm::call::{Call, CallId, Capture};
+use llmtap::llm::{Draft, Options};
+use llmtap::time::Timestamp;
+use serde_json::Value;
+
+use super::framing::{Unit, units};
+
+/// A request and its response, framing removed.
+pub struct Interaction {
+    pub method: String,
+    pub url: String,
+    pub request_fields: Fields,
+    pub request: Vec<u8>,
+    pub status: u16,
+    pub response_fields: Fields,
+    pub response: Vec<u8>,
+}
+
+impl Interaction {
+    /// From a line of a recording.
+    pub fn of(record: &Value) -> Self {
+        let bytes = |key: &str| {
+            let text = record[key].as_str().unwrap_or_default();
+            base64::prelude::BASE64_STANDARD
+                .decode(text)
+                .expect("base64")
+        };
+        let mut response = bytes("resp_body");
+        let response_fields = fields(&record["resp_headers"]);
+        if record["resp_compressed"] == true {
+            response = inflated(&response);
+        }
+        Self {
+            method: record["method"].as_str().unwrap_or("POST").to_owned(),
+            url: record["url"].as_str().unwrap_or_default().to_owned(),
+            request_fields: fields(&record["req_headers"]),
+            request: bytes("req_body"),
+            status: record["status"].as_u64().unwrap_or(200) as u16,
+            response_fields,
+            response,
+        }
+    }
+}
+
+fn inflated(body: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    // What was recorded of a stream may lack its end.
+    let _ = flate2::read::MultiGzDecoder::new(body).read_to_end(&mut out);
+    out
+}
+
+fn fields(list: &Value) -> Fields {
+    let mut fields = Fields::default();
+    for pair in list.as_array().into_iter().flatten() {
+        if let (Some(name), Some(value)) = (pair[0].as_str(), pair[1].as_str()) {
+            fields.push(name, value);
+        }
+    }
+    fields
+}
+
+/// The call that comes of an interaction; every step takes a microsecond.
+pub fn drive(it: &Interaction, content: bool) -> Option<Call> {
+    let rest = it.url.split_once("://").map_or(&*it.url, |(_, rest)| rest);
+    let (authority, _) = rest.split_once(['/', '?']).unwrap_or((rest, ""));
+    let target = rest.strip_prefix(authority).unwrap_or_default();
+    let head = RequestHead {
+        method: it.method.as_str().into(),
+        authority: Some(authority.into()),
+        target: Some(target.into()),
+        fields: it.request_fields.clone(),
+        version: Version::Http11,
+        partial: false,
+    };
+    let mut clock = (1_000..).step_by(1_000).map(Timestamp::from_nanos);
+    let mut now = move || clock.next().expect("endless");
+    let mut draft = Draft::new(now(), &head, &Origin::default(), Options { content })?;
+    if !draft.request(whole(&it.request)) {
+        return None;
+    }
+    draft.response_head(
+        now(),
+        &ResponseHead {
+            status: Some(it.status),
+            fields: it.response_fields.clone(),
+            partial: false,
+        },
+    );
+    let content_type = it.response_fields.first("content-type").unwrap_or_default();
+    for unit in units(content_type, &it.response) {
+        let (kind, name, data) = match &unit {
+            Unit::Event { name, data } => (MessageKind::Event, name.as_deref(), data),
+            Unit::Exception { name, data } => (MessageKind::Exception, name.as_deref(), data),
+            Unit::Whole(data) => (MessageKind::Whole, None, data),
+        };
+        let at = now();
+        draft.response_message(Message {
+            at,
+            kind,
+            name,
+            data,
+        });
+    }
+    draft.finish(
+        CallId(1),
+        ConnectionId(1),
+        Role::Client,
+        now(),
+        Capture::default(),
+    )
+}
+
+pub fn whole(bytes: &[u8]) -> Body<'_> {
+    Body {
+        head: bytes,
+        tail: &[],
+        missing: Missing::NONE,
+    }
+}

@@ -1,0 +1,5 @@
+//! What tests of recorded traffic share.
+
+pub mod compare;
+pub mod drive;
+pub mod framing;
