@@ -139,7 +139,10 @@ impl Candidate {
                     true
                 }
             }
-            Step::Request { .. } | Step::WebSocket { .. } | Step::Over => true,
+            Step::Request { .. }
+            | Step::ResponseTrailers(_)
+            | Step::WebSocket { .. }
+            | Step::Over => true,
         }
     }
 
