@@ -7,15 +7,19 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
+mod bench;
+mod bench_probes;
 mod build;
 mod check;
 mod conformance;
+mod e2e;
 mod install;
 mod libtest;
 mod report;
 mod shell;
 mod tail;
 mod test;
+mod vm;
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "Builds, checks and tests llmtap")]
@@ -35,6 +39,11 @@ enum Task {
     },
     /// Run every check and test, installing what they need
     Test(test::Options),
+    /// Load, attach, capture and unload on other kernels, in virtual machines
+    Vm(vm::Options),
+    /// Measure
+    #[command(subcommand)]
+    Bench(bench::Bench),
     /// Check which room imports which, and the length of files
     Check,
 }
@@ -54,6 +63,8 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Build => build::sensor().map(|_| ExitCode::SUCCESS),
         Task::Tail { arguments } => tail::run(&arguments),
         Task::Test(options) => test::run(&options),
+        Task::Vm(options) => vm::run(&options),
+        Task::Bench(bench) => bench::run(&bench),
         Task::Check => check::run(),
     }
 }
