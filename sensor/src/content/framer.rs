@@ -4,6 +4,7 @@
 //! codings the content had.
 
 use super::event_stream::{self, EventStream};
+use super::grpc::Grpc;
 use super::json_array::JsonArray;
 use super::ndjson::Ndjson;
 use super::sse::Sse;
@@ -17,6 +18,7 @@ pub(super) enum Framer {
     Sse(Sse),
     EventStream(EventStream),
     Ndjson(Ndjson),
+    Grpc(Grpc),
     JsonArray(JsonArray),
     Whole(Whole),
 }
@@ -35,6 +37,7 @@ pub(super) enum Kind {
     Sse,
     EventStream,
     Ndjson,
+    Grpc,
     JsonArray,
     Whole,
 }
@@ -57,6 +60,7 @@ impl Framer {
             Kind::Sse => Self::Sse(Sse::new(limits.message)),
             Kind::EventStream => Self::EventStream(EventStream::new(limits.message)),
             Kind::Ndjson => Self::Ndjson(Ndjson::new(limits.message)),
+            Kind::Grpc => Self::Grpc(Grpc::new(limits.message)),
             Kind::JsonArray => Self::JsonArray(JsonArray::new(limits.message)),
             Kind::Whole => Self::Whole(Whole::new(limits)),
         }
@@ -82,6 +86,7 @@ impl Framer {
             Self::Sse(sse) => sse.feed(bytes, units),
             Self::EventStream(stream) => stream.feed(bytes, units),
             Self::Ndjson(ndjson) => ndjson.feed(bytes, units),
+            Self::Grpc(grpc) => grpc.feed(bytes, units),
             Self::JsonArray(array) => array.feed(bytes, units),
             Self::Whole(whole) => whole.feed(bytes),
         }
@@ -94,6 +99,7 @@ impl Framer {
             Self::Sse(sse) => sse.gap(),
             Self::EventStream(stream) => stream.gap(),
             Self::Ndjson(ndjson) => ndjson.gap(),
+            Self::Grpc(grpc) => grpc.gap(missing),
             Self::JsonArray(array) => array.gap(),
             Self::Whole(whole) => whole.gap(missing),
         }
@@ -104,6 +110,7 @@ impl Framer {
         match self {
             Self::Sse(sse) => sse.finish(complete, units),
             Self::Ndjson(ndjson) => ndjson.finish(complete, units),
+            Self::Grpc(grpc) => grpc.finish(units),
             // Their units say themselves where they end.
             Self::EventStream(_) | Self::JsonArray(_) => {}
             Self::Whole(_) | Self::Undecided(_) => {}
@@ -138,6 +145,11 @@ fn by_type(content_type: &str) -> Option<Kind> {
         | "application/stream+json"
         | "application/x-json-stream"
         | "application/json-seq" => Some(Kind::Ndjson),
+        "application/grpc"
+        | "application/grpc+proto"
+        | "application/grpc+json"
+        | "application/grpc-web"
+        | "application/grpc-web+proto" => Some(Kind::Grpc),
         _ => None,
     }
 }
@@ -145,6 +157,9 @@ fn by_type(content_type: &str) -> Option<Kind> {
 /// Decides by the type and the first bytes; `None`: more bytes are needed, which `last`
 /// denies.
 fn choose(by_type: Option<Kind>, start: &[u8], last: bool) -> Option<Kind> {
+    if by_type == Some(Kind::Grpc) {
+        return by_type;
+    }
     let last = last || start.len() >= LONGEST_START;
     if event_stream::sniff(start).or(last.then_some(false))? {
         return Some(Kind::EventStream);

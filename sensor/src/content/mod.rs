@@ -26,6 +26,7 @@ mod codec;
 mod coding;
 mod event_stream;
 mod framer;
+mod grpc;
 mod json_array;
 mod ndjson;
 mod sse;

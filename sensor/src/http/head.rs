@@ -14,14 +14,7 @@ impl Fields {
     /// is that of a credential in a URL.
     pub fn push(&mut self, name: &str, value: &str) {
         let name = name.to_ascii_lowercase();
-        let value = value.trim_ascii();
-        let value = if is_credential(&name) || is_authorization(value) {
-            Cow::Borrowed("")
-        } else if name == "host" {
-            Cow::Borrowed(without_userinfo(value))
-        } else {
-            redact_url(value)
-        };
+        let value = redact(&name, value.trim_ascii());
         self.0.push((name.into_boxed_str(), value.into()));
     }
 
@@ -63,6 +56,18 @@ impl Fields {
 
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+}
+
+/// The value of the field, or pseudo-header field, `name` (lower case) with nothing left
+/// in it that authenticates.
+pub fn redact<'a>(name: &str, value: &'a str) -> Cow<'a, str> {
+    if is_credential(name) || is_authorization(value) {
+        Cow::Borrowed("")
+    } else if matches!(name, "host" | ":authority") {
+        Cow::Borrowed(without_userinfo(value))
+    } else {
+        redact_url(value)
     }
 }
 

@@ -278,7 +278,10 @@ impl Messages for Responses<'_, '_> {
         let exchange = pairing.responding()?;
         let (response, framing) = parse::response(head.bytes, &exchange.method)?;
         let (id, handover) = (exchange.id, upgrade(exchange.id, &response));
-        emit(id, head.at, Step::Response(Box::new(response)), out);
+        // Where HTTP/2 takes over, the answer proper is yet to come.
+        if !matches!(handover, Handover::Http2 { .. }) {
+            emit(id, head.at, Step::Response(Box::new(response)), out);
+        }
         if let Some(exchange) = pairing.responding()
             && exchange.waits_for_leave
             && !exchange.request_over
