@@ -61,6 +61,8 @@ fn record(source: &mut dyn Source, arguments: &Arguments) -> anyhow::Result<()> 
         .with_context(|| format!("cannot create {path}"))?;
     let mut recorder = Recorder::new(writer, arguments.all);
     let outcome = loop {
+        // What came before the signal is still taken.
+        let is_last = stop.load(Ordering::Relaxed);
         let drained = source.drain(&mut |event| recorder.take(&event));
         recorder
             .flush(source)
@@ -69,8 +71,8 @@ fn record(source: &mut dyn Source, arguments: &Arguments) -> anyhow::Result<()> 
             eprintln!("llmtap: {line}");
         }
         match drained {
-            _ if stop.load(Ordering::Relaxed) => break Ok(()),
             Err(error) => break Err(error),
+            Ok(_) if is_last => break Ok(()),
             Ok(Drained::End) => break Ok(()),
             Ok(Drained::More) => {}
             Ok(Drained::Idle) => source.wait()?,
