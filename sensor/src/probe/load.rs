@@ -47,6 +47,7 @@ pub fn entry_program(function: Function) -> Option<&'static str> {
         Function::Ctrl => Some("ssl_ctrl"),
         // The socket is told by the system calls that carry the records.
         Function::SetFd | Function::SetBio => None,
+        Function::GoRead { .. } | Function::GoWrite | Function::GoClose => None,
     }
 }
 
