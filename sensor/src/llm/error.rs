@@ -106,8 +106,9 @@ pub(super) fn exception(name: Option<&str>, body: &str) -> Failure {
 
 fn words(message: Str<'_>) -> Option<Box<str>> {
     let mut text = message.string().filter(|t| !t.is_empty())?;
-    let end = text.floor_char_boundary(MAX_MESSAGE);
-    text.truncate(end);
+    if let Some((end, _)) = text.char_indices().find(|(at, _)| *at >= MAX_MESSAGE) {
+        text.truncate(end);
+    }
     Some(text.into_boxed_str())
 }
 

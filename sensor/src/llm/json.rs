@@ -19,13 +19,6 @@ pub(super) fn parse<'a, T: Deserialize<'a>>(text: &'a str) -> Option<T> {
     T::deserialize(&mut serde_json::Deserializer::from_str(text)).ok()
 }
 
-/// The documents of `text`, one after the other, up to the first that is broken.
-pub(super) fn documents(text: &str) -> impl Iterator<Item = &str> {
-    serde_json::Deserializer::from_str(text)
-        .into_iter::<&RawValue>()
-        .map_while(|document| document.ok().map(RawValue::get))
-}
-
 /// Any value, as its text; empty where absent or null.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Raw<'a>(&'a str);
