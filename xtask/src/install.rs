@@ -125,3 +125,34 @@ fn once(
     shell::step(&format!("install {what} into {}", home.display()), fill)?;
     fs::write(&stamp, wanted).with_context(|| format!("cannot write {}", stamp.display()))
 }
+
+/// `tests/kernel/tls.c`, built.
+pub fn tls_program() -> Result<PathBuf> {
+    c_program("tls")
+}
+
+/// `tests/kernel/empty.c`, built.
+pub fn empty_probes() -> Result<PathBuf> {
+    c_program("empty")
+}
+
+fn c_program(name: &str) -> Result<PathBuf> {
+    programs(&[("cc", "gcc")])?;
+    if !Path::new("/usr/include/openssl/ssl.h").exists() {
+        packages(&["libssl-dev", "libc6-dev"])?;
+    }
+    let source = shell::root().join(format!("tests/kernel/{name}.c"));
+    let home = shell::target(format!("test-env/{name}"));
+    let program = home.join(name);
+    once(&home, &[&source], &format!("{name}.c"), || {
+        fs::create_dir_all(&home)?;
+        shell::run(
+            shell::command("cc")
+                .args(["-O2", "-Wall", "-Wextra", "-o"])
+                .arg(&program)
+                .arg(&source)
+                .args(["-lssl", "-lcrypto"]),
+        )
+    })?;
+    Ok(program)
+}

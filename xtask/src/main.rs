@@ -7,15 +7,20 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
+mod bench;
+mod bench_probes;
 mod build;
 mod check;
 mod conformance;
+mod e2e;
 mod install;
 mod libtest;
 mod report;
+mod setup;
 mod shell;
 mod tail;
 mod test;
+mod vm;
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "Builds, checks and tests llmtap")]
@@ -27,7 +32,7 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Task {
     /// Build target/release/llmtap with its eBPF object inside
-    Build,
+    Build(build::Options),
     /// Build if needed, then start the live tail; arguments after `--` go to it
     Tail {
         #[arg(last = true)]
@@ -35,6 +40,11 @@ enum Task {
     },
     /// Run every check and test, installing what they need
     Test(test::Options),
+    /// Load, attach, capture and unload on other kernels, in virtual machines
+    Vm(vm::Options),
+    /// Measure
+    #[command(subcommand)]
+    Bench(bench::Bench),
     /// Check which room imports which, and the length of files
     Check,
 }
@@ -51,9 +61,11 @@ fn main() -> ExitCode {
 
 fn run(task: Task) -> Result<ExitCode> {
     match task {
-        Task::Build => build::sensor().map(|_| ExitCode::SUCCESS),
+        Task::Build(options) => build::sensor_with(options).map(|_| ExitCode::SUCCESS),
         Task::Tail { arguments } => tail::run(&arguments),
         Task::Test(options) => test::run(&options),
+        Task::Vm(options) => vm::run(&options),
+        Task::Bench(bench) => bench::run(&bench),
         Task::Check => check::run(),
     }
 }

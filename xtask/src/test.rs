@@ -6,7 +6,7 @@ use std::time::Instant;
 use anyhow::Result;
 
 use crate::report::Report;
-use crate::{build, check, conformance, libtest, shell};
+use crate::{build, check, conformance, e2e, libtest, shell, vm};
 
 #[derive(clap::Args)]
 pub struct Options {
@@ -49,6 +49,16 @@ const STEPS: &[Step] = &[
         name: "conformance",
         what: "replay of recorded traffic",
         run: |_| conformance::run(&build::sensor()?),
+    },
+    Step {
+        name: "e2e",
+        what: "real clients and real probes",
+        run: |filter| e2e::run(&build::sensor()?, filter),
+    },
+    Step {
+        name: "vm",
+        what: "the oldest kernel, in a virtual machine",
+        run: |_| vm::boot("5.10", &build::sensor()?),
     },
 ];
 

@@ -1,0 +1,78 @@
+//! Whose call it is, and where it went.
+
+use llmtap_e2e::{Call, Client, Scene, Tap};
+
+/// The client's side of each connection, as the server saw it, is what is reported.
+fn addresses_are_known(client: impl FnOnce(&Scene) -> Client) {
+    let scene = Scene::new();
+    let tap = Tap::tail(&[]);
+    let (pid, replies) = client(&scene).run();
+    let calls = tap.calls(replies.len(), |call| call.pid() == pid);
+    for call in &calls {
+        let peer = scene.server.https();
+        assert_eq!(call.text("network.peer.address"), peer.ip().to_string());
+        assert_eq!(call.attribute("network.peer.port"), peer.port());
+    }
+}
+
+#[test]
+fn the_peer_is_known_with_a_descriptor() {
+    addresses_are_known(|scene| scene.python("requests_chat", 2));
+}
+
+#[test]
+fn the_peer_is_known_in_asyncio() {
+    addresses_are_known(|scene| scene.python("openai_async", 4));
+}
+
+#[test]
+fn the_peer_is_known_in_node() {
+    addresses_are_known(|scene| scene.node("openai_stream", 4));
+}
+
+/// A model behind OpenSSL, on this host.
+fn both_ends(scene: &Scene) -> (llmtap_e2e::Running, String) {
+    let (chain, key) = scene.server.identity();
+    let mut command = scene.command(llmtap_e2e::variable("E2E_PYTHON"));
+    command
+        .arg(llmtap_e2e::script("tls_server.py"))
+        .arg(chain)
+        .arg(key);
+    let mut server = Client::new(command).start();
+    let port = server.line();
+    (server, format!("https://127.0.0.1:{}/v1", port.trim()))
+}
+
+#[test]
+fn both_ends_are_two_objects() {
+    let scene = Scene::new();
+    let (server, base) = both_ends(&scene);
+    let tap = Tap::tail(&[]);
+    let client = scene.python("openai_sync", 1);
+    let (pid, replies) = client.env("OPENAI_BASE_URL", &base).run();
+    let calls = tap.calls(2, |call| call.id() == replies[0].id);
+    let side = |kind: &str| -> Vec<&Call> { calls.iter().filter(|c| c.kind() == kind).collect() };
+    let (clients, servers) = (side("client"), side("server"));
+    assert_eq!((clients.len(), servers.len()), (1, 1));
+    assert_eq!(clients[0].pid(), pid);
+    assert_eq!(servers[0].pid(), server.pid());
+    assert_eq!(clients[0].said(), servers[0].said());
+}
+
+#[test]
+fn both_ends_are_one_line() {
+    let scene = Scene::new();
+    let (_server, base) = both_ends(&scene);
+    let tap = Tap::start(&["tail", "--format", "text", "--content", "off"]);
+    for _ in 0..2 {
+        let client = scene.python("openai_sync", 1);
+        client.env("OPENAI_BASE_URL", &base).run();
+    }
+    tap.lines(2, |line| {
+        line.contains("gpt-4o-mini") && line.contains("stop")
+    });
+    let ended = tap.interrupt();
+    let lines = ended.output.lines();
+    let finished = lines.filter(|line| line.contains("gpt-4o-mini") && line.contains("stop"));
+    assert_eq!(finished.count(), 2, "{}", ended.output);
+}

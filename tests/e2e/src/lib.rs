@@ -1,0 +1,25 @@
+//! What end-to-end tests are made of: a model server, a running sensor, real clients.
+//!
+//! `cargo xtask test` sets the scene by environment variables:
+//!
+//! | variable | is |
+//! |---|---|
+//! | `LLMTAP` | the sensor's binary |
+//! | `E2E_PYTHON` | a Python that has `python/clients.txt` |
+//! | `E2E_NODE` | a folder whose `node_modules` has `node/package.json` |
+
+mod call;
+mod client;
+mod scene;
+mod tap;
+pub mod traces;
+
+pub use call::Call;
+pub use client::{Client, Reply, Running};
+pub use scene::{CANARY, Scene, script, variable};
+pub use tap::Tap;
+
+use std::time::Duration;
+
+/// How long anything may take; nothing is measured by it.
+pub const PATIENCE: Duration = Duration::from_secs(90);

@@ -1,0 +1,122 @@
+//! Where a test plays: a folder, a server, what clients need to know of it.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use llmtap_test_server::{Options, Server};
+use tempfile::TempDir;
+
+use crate::Client;
+
+/// The key that every client sends; it must turn up nowhere.
+pub const CANARY: &str = "sk-canary-7d1f0c9b2e";
+
+#[derive(Debug)]
+pub struct Scene {
+    folder: TempDir,
+    pub server: Server,
+}
+
+impl Default for Scene {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Scene {
+    pub fn new() -> Self {
+        let folder = TempDir::new().expect("a folder can be made");
+        let server =
+            Server::start(folder.path(), &Options::default()).expect("the server can be started");
+        Self { folder, server }
+    }
+
+    /// A place for files, which goes when the scene goes.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// A client of `clients/sdk.py`.
+    pub fn python(&self, mode: &str, count: usize) -> Client {
+        let mut command = self.command(variable("E2E_PYTHON"));
+        command
+            .arg(script("sdk.py"))
+            .arg(mode)
+            .arg(count.to_string());
+        Client::new(command)
+    }
+
+    /// A client of `clients/sdk.mjs`.
+    pub fn node(&self, mode: &str, count: usize) -> Client {
+        // Modules are looked for from where the script lies.
+        let home = PathBuf::from(variable("E2E_NODE"));
+        let local = home.join("sdk.mjs");
+        std::fs::copy(script("sdk.mjs"), &local).expect("the script can be copied");
+        let mut command = self.command("node".into());
+        command.arg(local).arg(mode).arg(count.to_string());
+        Client::new(command)
+    }
+
+    /// `curl`, one chat call over HTTP/1.1, with more arguments.
+    pub fn curl(&self, arguments: &[&str]) -> Client {
+        let mut command = self.command("curl".into());
+        command
+            .args([
+                "--silent",
+                "--show-error",
+                "--fail",
+                "--http1.1",
+                "--cacert",
+            ])
+            .arg(self.server.authority())
+            .args(["--header", &format!("Authorization: Bearer {CANARY}")])
+            .args(["--header", "Content-Type: application/json"])
+            .args(["--data", &chat("hello from curl")])
+            .args(arguments)
+            .arg(format!(
+                "https://{}/v1/chat/completions",
+                self.server.https()
+            ));
+        Client::new(command)
+    }
+
+    /// A command that knows the server and trusts it.
+    pub fn command(&self, program: String) -> Command {
+        let (https, authority) = (self.server.https(), self.server.authority());
+        let mut command = Command::new(program);
+        command
+            .env("CANARY", CANARY)
+            .env("OPENAI_BASE_URL", format!("https://{https}/v1"))
+            .env("ANTHROPIC_BASE_URL", format!("https://{https}"))
+            .env("SSL_CERT_FILE", &authority)
+            .env("REQUESTS_CA_BUNDLE", &authority)
+            .env("NODE_EXTRA_CA_CERTS", &authority)
+            // A user's own settings must not lead elsewhere.
+            .env_remove("HTTPS_PROXY")
+            .env_remove("https_proxy")
+            .env_remove("HTTP_PROXY")
+            .env_remove("http_proxy");
+        command
+    }
+}
+
+/// The body of a chat request.
+pub fn chat(prompt: &str) -> String {
+    serde_json::json!({
+        "model": "gpt-4o-mini", "messages": [{"role": "user", "content": prompt}],
+    })
+    .to_string()
+}
+
+/// A script of `clients/`.
+pub fn script(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("clients")
+        .join(name)
+}
+
+/// A variable that `cargo xtask test` sets.
+pub fn variable(name: &str) -> String {
+    std::env::var(name)
+        .unwrap_or_else(|_| panic!("{name} is not set; run these tests by `cargo xtask test`"))
+}

@@ -1,0 +1,57 @@
+//! End-to-end tests: real clients and real probes.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::Result;
+
+use crate::report::Report;
+use crate::{install, libtest, shell};
+
+/// Runs the tests of `tests/e2e` whose names have `filter`. They share one kernel, so
+/// they run one at a time.
+pub fn run(llmtap: &Path, filter: Option<&str>) -> Result<Report> {
+    if let Some(why) = hindrance() {
+        return skipped(filter, why);
+    }
+    install::programs(&[
+        ("curl", "curl"),
+        ("unshare", "util-linux"),
+        ("ldd", "libc-bin"),
+    ])?;
+    let (python, node) = (install::python("clients")?, install::node()?);
+    libtest::run(
+        "e2e",
+        tests()
+            .args(["--", "--test-threads=1"])
+            .args(filter)
+            .env("LLMTAP", llmtap)
+            .env("E2E_PYTHON", python)
+            .env("E2E_NODE", node),
+    )
+}
+
+/// Why no probe can be set here.
+fn hindrance() -> Option<&'static str> {
+    if !shell::is_root() {
+        return Some("needs root");
+    }
+    let btf = Path::new("/sys/kernel/btf/vmlinux");
+    (!btf.exists()).then_some("needs a kernel with BTF")
+}
+
+fn tests() -> Command {
+    let mut cargo = shell::cargo();
+    cargo.args(["test", "--locked", "--package", "llmtap-e2e"]);
+    cargo.args(["--test", "e2e"]);
+    cargo
+}
+
+fn skipped(filter: Option<&str>, why: &str) -> Result<Report> {
+    let list = shell::output(tests().args(["--", "--list"]).args(filter))?;
+    let mut report = Report::default();
+    for name in list.lines().filter_map(|line| line.strip_suffix(": test")) {
+        report.add(Report::skip(format!("e2e/{name}"), why));
+    }
+    Ok(report)
+}
