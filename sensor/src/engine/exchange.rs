@@ -139,10 +139,7 @@ impl Candidate {
                     true
                 }
             }
-            Step::Request { .. }
-            | Step::ResponseTrailers(_)
-            | Step::WebSocket { .. }
-            | Step::Over => true,
+            Step::Request { .. } | Step::WebSocket { .. } | Step::Over => true,
         }
     }
 

@@ -123,8 +123,7 @@ impl Draft {
 
     /// Fields that follow the response's content; they say what fields of a head may.
     pub fn response_trailers(&mut self, trailers: &Fields) {
-        fields::response(trailers, &mut self.reply.attributes);
-        self.reply.tokens.update(fields::tokens(trailers));
+        self.frame.trailers(trailers);
     }
 
     /// One unit of the response's content, or the whole of it.

@@ -6,7 +6,7 @@ use super::fields;
 use super::provider::{self, Provider};
 use super::usage::Tokens;
 use crate::event::{Origin, Role};
-use crate::http::{RequestHead, ResponseHead};
+use crate::http::{Fields, RequestHead, ResponseHead};
 
 #[derive(Clone, Debug)]
 pub(super) struct Frame {
@@ -54,8 +54,7 @@ impl Frame {
         self.inferred |= head.partial;
         self.server.status = head.status;
         self.server.request_id = fields::request_id(&head.fields);
-        fields::response(&head.fields, &mut self.attributes);
-        self.tokens = fields::tokens(&head.fields);
+        self.trailers(&head.fields);
         self.binary = head
             .fields
             .first("content-type")
@@ -63,6 +62,11 @@ impl Frame {
         if head.fields.first("server") == Some("llama.cpp") {
             self.software = Some("llamacpp");
         }
+    }
+
+    pub(super) fn trailers(&mut self, fields: &Fields) {
+        fields::response(fields, &mut self.attributes);
+        self.tokens.update(fields::tokens(fields));
     }
 
     /// Name of the provider; empty where host and port say nothing.
