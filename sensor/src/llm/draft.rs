@@ -12,7 +12,7 @@ use super::call::{
 };
 use super::frame::Frame;
 use super::reply::Reply;
-use super::{Options, attr, error, multipart, partial};
+use super::{Options, attr, error, json, multipart, partial};
 use crate::content::{Body, Message, MessageKind};
 use crate::event::{ConnectionId, Origin, Role};
 use crate::http::{Fields, RequestHead, ResponseHead};
@@ -306,8 +306,21 @@ impl Draft {
             return;
         }
         self.reconsider(text);
-        if let Some(route) = &self.route {
-            route.dialect.whole(text, &mut self.reply);
+        let Some(route) = &self.route else {
+            return;
+        };
+        let lines = if self.frame.inferred { json::documents(text) } else { Vec::new() };
+        if lines.len() > 1 {
+            // A stream whose type was hidden.
+            for data in lines {
+                let event = Event { name: None, data };
+                route.dialect.event(&event, &mut self.reply);
+            }
+            return;
+        }
+        route.dialect.whole(text, &mut self.reply);
+        if self.frame.server.status.is_none() && !self.reply.recognised {
+            self.reply.failure = error::read(text);
         }
     }
 
@@ -315,7 +328,9 @@ impl Draft {
     /// reply that seemed well, else that a stream broke off.
     fn failure(&mut self, capture: &Capture) -> Option<Failure> {
         let told = self.reply.failure.take();
-        if let Some(status) = self.frame.failed() {
+        let unseen = self.frame.server.status.is_none() && !self.streams;
+        let implied = told.as_ref().filter(|_| unseen).and_then(error::status);
+        if let Some(status) = self.frame.failed().or(implied) {
             if let Some(told) = &told {
                 let kind = Value::String(told.kind.as_ref().into());
                 self.reply.attributes.set(attr::PROVIDER_ERROR, kind);
