@@ -309,7 +309,11 @@ impl Draft {
         let Some(route) = &self.route else {
             return;
         };
-        let lines = if self.frame.inferred { json::documents(text) } else { Vec::new() };
+        let lines = if self.frame.inferred {
+            json::documents(text)
+        } else {
+            Vec::new()
+        };
         if lines.len() > 1 {
             // A stream whose type was hidden.
             for data in lines {

@@ -28,7 +28,9 @@ impl Session {
     /// Takes the head of a handshake (RFC 6455, section 4; RFC 8441); `None` where no
     /// model answers at its path.
     pub fn new(head: &RequestHead, origin: &Origin, options: Options) -> Option<Self> {
-        let conversation = realtime::by_path(head.path())?;
+        let upgrade = head.fields.first("upgrade").unwrap_or_default();
+        let asks = upgrade.eq_ignore_ascii_case("websocket") || &*head.method == "CONNECT";
+        let conversation = realtime::by_path(head.path()).filter(|_| asks)?;
         let mut setup = Setup::default();
         setup.ask.content = options.content;
         let model = head.query("model").or(head.query("deployment"));

@@ -141,9 +141,12 @@ pub fn converse(record: &Value) -> Vec<Call> {
         Some("gcp.gemini") => "/ws/google.ai.v1beta.GenerativeService.BidiGenerateContent",
         _ => "/v1/realtime?model=gpt-realtime",
     };
+    let mut fields = Fields::default();
+    fields.push("Upgrade", "websocket");
     let head = RequestHead {
         method: "GET".into(),
         target: Some(target.into()),
+        fields,
         ..RequestHead::default()
     };
     let options = Options { content: true };
