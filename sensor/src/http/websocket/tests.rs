@@ -323,3 +323,41 @@ fn noise() {
         );
     }
 }
+
+/// Sessions of the `websockets` package; see `generate.py` beside them.
+#[test]
+fn sessions_of_another_implementation() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/corpus/websocket");
+    let octets = |hex: &serde_json::Value| -> Vec<u8> {
+        let hex = hex.as_str().unwrap();
+        let octet = |at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap();
+        (0..hex.len()).step_by(2).map(octet).collect()
+    };
+    let direction = |name: &serde_json::Value| if name == "write" { WRITE } else { READ };
+    let mut sessions = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "json") {
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).unwrap();
+        let session: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let list = |name: &str| session[name].as_array().unwrap().clone();
+        let chunks: Vec<_> = list("chunks")
+            .iter()
+            .map(|chunk| (direction(&chunk[0]), octets(&chunk[1])))
+            .collect();
+        let chunks: Vec<_> = chunks
+            .iter()
+            .map(|(direction, bytes)| (*direction, Segment::Data(&bytes[..])))
+            .collect();
+        let expected: Vec<Said> = list("messages")
+            .iter()
+            .map(|said| (direction(&said[0]), octets(&said[2]), Missing::NONE))
+            .collect();
+        let said = all_said(session["extensions"].as_str(), &chunks);
+        assert_eq!(said, expected, "{}", path.display());
+        sessions += 1;
+    }
+    assert_eq!(sessions, 6);
+}
