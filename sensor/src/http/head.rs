@@ -111,7 +111,7 @@ pub fn is_credential(name: &str) -> bool {
 }
 
 /// Whether a value is an `Authorization` under another name.
-fn is_authorization(value: &str) -> bool {
+pub fn is_authorization(value: &str) -> bool {
     ["bearer ", "basic ", "digest ", "aws4-hmac-"]
         .iter()
         .any(|scheme| {
@@ -122,7 +122,7 @@ fn is_authorization(value: &str) -> bool {
 }
 
 /// Whether the parameter `name` of a query carries something that authenticates.
-fn is_query_credential(name: &str) -> bool {
+pub fn is_query_credential(name: &str) -> bool {
     const NAMES: [&str; 25] = [
         "key",
         "apikey",

@@ -13,7 +13,7 @@ use super::reply::Reply;
 use super::{Options, attr, error, fields, multipart, partial};
 use crate::content::{Body, Message, MessageKind};
 use crate::event::{ConnectionId, Origin, Role};
-use crate::http::{RequestHead, ResponseHead};
+use crate::http::{Fields, RequestHead, ResponseHead};
 use crate::time::Timestamp;
 
 /// An exchange that may become a call.
@@ -119,6 +119,12 @@ impl Draft {
         let content_type = head.fields.first("content-type").unwrap_or_default();
         self.binary = fields::is_binary(content_type);
         self.reply.recognised |= self.binary;
+    }
+
+    /// Fields that follow the response's content; they say what fields of a head may.
+    pub fn response_trailers(&mut self, trailers: &Fields) {
+        fields::response(trailers, &mut self.reply.attributes);
+        self.reply.tokens.update(fields::tokens(trailers));
     }
 
     /// One unit of the response's content, or the whole of it.
