@@ -146,12 +146,20 @@ fn what_is_missing_makes_fields_vanish_and_changes_none() {
                 seen += 1;
                 if let Some(name) = changed(whole, &call) {
                     let (is, was) = (&call[&name], whole.get(&name));
-                    broken.push(format!("{}: {name} is {is} and was {was:?}", conversation.name));
+                    broken.push(format!(
+                        "{}: {name} is {is} and was {was:?}",
+                        conversation.name
+                    ));
                 }
             }
         }
     }
-    assert!(broken.is_empty(), "{} of {seen} calls:\n{}", broken.len(), broken.join("\n"));
+    assert!(
+        broken.is_empty(),
+        "{} of {seen} calls:\n{}",
+        broken.len(),
+        broken.join("\n")
+    );
     assert!(seen > 8, "no call outlived a hole: {seen}");
 }
 

@@ -250,6 +250,14 @@ fn after_lost_frames_the_next_document_is_found() {
 }
 
 #[test]
+fn a_message_that_another_interrupts_is_cut() {
+    let begun = frame(0x01, None, b"{\"a\":");
+    let whole = frame(0x81, None, b"{\"b\":1}");
+    let said = all_said(None, &[read(&begun), read(&whole)]);
+    assert_eq!(said, [cut(b"{\"a\":", 1, 0), message(b"{\"b\":1}")]);
+}
+
+#[test]
 fn a_bomb_is_cut() {
     let mut compress = Compress::new(Level::best(), false);
     let zeroes = vec![0; 17 << 20];
