@@ -458,10 +458,7 @@ mod tests {
                 !masked.contains('j') && !masked.contains("secret"),
                 "{masked}"
             );
-            assert!(
-                masked.ends_with("/b:c@d?e=f HTTP/1.1\r\n\r\n"),
-                "{masked}"
-            );
+            assert!(masked.ends_with("/b:c@d?e=f HTTP/1.1\r\n\r\n"), "{masked}");
         }
     }
 
