@@ -190,7 +190,7 @@ fn choose(by_type: Option<Kind>, start: &[u8], last: bool) -> Option<Kind> {
             [b'{', ..] => Some(Kind::JsonArray),
             _ => Some(Kind::Whole),
         },
-        [b'd' | b'e' | b'i' | b'r', ..] if by_type.is_none() => {
+        [b'd' | b'e' | b'i' | b'r' | b':', ..] if by_type.is_none() => {
             let field = field_of_event(text).or(last.then_some(false))?;
             Some(if field { Kind::Sse } else { Kind::Whole })
         }
@@ -201,7 +201,8 @@ fn choose(by_type: Option<Kind>, start: &[u8], last: bool) -> Option<Kind> {
 /// Whether a text begins with a field of a server-sent event; `None`: too short to tell.
 fn field_of_event(text: &[u8]) -> Option<bool> {
     let mut too_short = false;
-    for field in [&b"data:"[..], b"event:", b"id:", b"retry:"] {
+    // The last is a comment, as servers send to keep a connection alive.
+    for field in [&b"data:"[..], b"event:", b"id:", b"retry:", b":"] {
         if text.starts_with(field) {
             return Some(true);
         }
