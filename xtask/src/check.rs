@@ -39,7 +39,7 @@ const ROOMS: &[Room] = &[
     room("discover", &[], NO_KERNEL),
     room("event", &["time"], OUTSIDE),
     room("probe", &["discover", "event", "time"], &["anyhow"]),
-    // It masks what is a credential in a head.
+    // Of http only the list of fields that hold credentials.
     room("capture", &["http", "event", "time"], NO_KERNEL),
     room("stream", &["event", "time"], OUTSIDE),
     room("http", &["stream", "event", "time"], OUTSIDE),

@@ -23,9 +23,9 @@ const BUFFER: usize = 256 << 10;
 /// Why a capture could not be read on. Every event before it has been handed out.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("{}: {source}", path.display())]
+    #[error("cannot open {}", path.display())]
     Open { path: PathBuf, source: io::Error },
-    #[error("line {line}: {source}")]
+    #[error("line {line}")]
     Io { line: u64, source: io::Error },
     #[error("line {line}: longer than {MAX_LINE} bytes")]
     TooLong { line: u64 },

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
-use llmtap::event::{ConnectionId, Event, Verdict};
+use llmtap::enrich::process;
+use llmtap::event::{ConnectionId, Event, EventKind, Verdict};
 use llmtap::probe::{self, Sensor};
 use llmtap::time::{ClockOffset, Timestamp};
 
@@ -47,7 +48,13 @@ impl Source for Live {
     }
 
     fn drain(&mut self, each: &mut dyn FnMut(Event<'_>)) -> anyhow::Result<Drained> {
-        self.sensor.drain(each);
+        self.sensor.drain(&mut |mut event| {
+            if let EventKind::Open(origin) = &mut event.kind {
+                // At once: the process may be gone by the time its call ends.
+                process::fill(origin);
+            }
+            each(event);
+        });
         Ok(Drained::Idle)
     }
 
@@ -67,9 +74,11 @@ impl Source for Live {
         if std::mem::replace(&mut self.is_announced, true) {
             return None;
         }
-        let images = self.sensor.status().images.len();
+        let status = self.sensor.status();
+        let sockets = if status.sockets { "and" } else { "but no" };
         Some(format!(
-            "ready: {images} files with TLS are covered, and plain sockets"
+            "ready: {} files with TLS are covered, {sockets} plain sockets",
+            status.images.len()
         ))
     }
 

@@ -12,8 +12,11 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 
+mod capture;
+mod doctor;
 mod live;
 mod pipeline;
+mod record;
 mod replay;
 mod source;
 mod tail;
@@ -32,8 +35,12 @@ struct Cli {
 enum Command {
     /// Print calls as they happen
     Tail(tail::Arguments),
+    /// Write the traffic of calls to a capture file
+    Record(record::Arguments),
     /// Print the calls in a capture file
     Replay(replay::Arguments),
+    /// Say what this host allows, and which processes can be seen
+    Doctor(doctor::Arguments),
     /// Print a completion script for a shell
     Completions { shell: clap_complete::Shell },
 }
@@ -93,7 +100,9 @@ impl Printing {
 pub fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Tail(arguments) => tail::run(&arguments),
+        Command::Record(arguments) => record::run(&arguments),
         Command::Replay(arguments) => replay::run(&arguments),
+        Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "llmtap", &mut io::stdout());
             Ok(())
@@ -103,10 +112,16 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("llmtap: {error:#}");
+            eprintln!("llmtap: {}", explanation(&error));
             ExitCode::FAILURE
         }
     }
+}
+
+/// Whether the user wants none, see no-color.org.
+fn no_colour() -> bool {
+    std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+        || std::env::var_os("TERM").is_some_and(|value| value == "dumb")
 }
 
 /// A flag that Ctrl-C and the like raise. A second one ends the process at once.
@@ -117,6 +132,22 @@ fn stop_on_signals() -> io::Result<Arc<AtomicBool>> {
         flag::register(signal, Arc::clone(&stop))?;
     }
     Ok(stop)
+}
+
+/// The error and its causes. A rejected program brings the verifier's whole log with
+/// it, of which the end says what is wrong.
+fn explanation(error: &anyhow::Error) -> String {
+    const LINES: usize = 8;
+    let text = format!("{error:#}");
+    let lines: Vec<&str> = text.lines().collect();
+    match lines.as_slice() {
+        [first, ..] if lines.len() > 2 * LINES => {
+            let end = lines.len() - LINES;
+            let left_out = end - 1;
+            format!("{first}\n… ({left_out} lines)\n{}", lines[end..].join("\n"))
+        }
+        _ => text,
+    }
 }
 
 /// Whoever read the output has seen enough.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::source::Capture;
+use super::capture::Capture;
 use super::tail::filter::Filter;
 use super::tail::watch::{self, Watch};
 use super::{Format, Printing};

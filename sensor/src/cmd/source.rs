@@ -1,9 +1,5 @@
-//! Where events come from: probes or a capture, alike to those who take them.
+//! Where events come from: live probes or a capture, alike to those who take them.
 
-use std::path::Path;
-
-use anyhow::Context as _;
-use llmtap::capture::Reader;
 use llmtap::event::{ConnectionId, Event, Verdict};
 use llmtap::time::{ClockOffset, Timestamp};
 
@@ -44,58 +40,4 @@ pub enum Drained {
     Idle,
     /// Nothing will come any more.
     End,
-}
-
-/// A capture as a source, as fast as it can be read.
-#[derive(Debug)]
-pub struct Capture {
-    reader: Reader,
-}
-
-/// Events of a capture in one batch.
-const BATCH: usize = 256;
-
-impl Capture {
-    pub fn open(path: &Path) -> anyhow::Result<Self> {
-        let reader = Reader::open(path).with_context(|| format!("cannot replay {path:?}"))?;
-        Ok(Self { reader })
-    }
-}
-
-impl Source for Capture {
-    fn clock(&self) -> ClockOffset {
-        self.reader.clock()
-    }
-
-    fn host(&self) -> Option<&str> {
-        self.reader.host()
-    }
-
-    fn drain(&mut self, each: &mut dyn FnMut(Event<'_>)) -> anyhow::Result<Drained> {
-        for _ in 0..BATCH {
-            match self.reader.next()? {
-                Some(event) => each(event),
-                None => return Ok(Drained::End),
-            }
-        }
-        Ok(Drained::More)
-    }
-
-    fn wait(&mut self) -> anyhow::Result<()> {
-        Ok(())
-    }
-
-    fn now(&self) -> Option<Timestamp> {
-        None
-    }
-
-    fn verdict(&mut self, _: ConnectionId, _: Verdict) {}
-
-    fn ready(&mut self) -> Option<String> {
-        None
-    }
-
-    fn lost_bytes(&self) -> u64 {
-        0
-    }
 }

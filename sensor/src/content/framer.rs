@@ -3,6 +3,9 @@
 //! In: decoded bytes and holes. Out: units, by the framer that fits. Must not know: the
 //! codings the content had.
 
+use super::event_stream::{self, EventStream};
+use super::grpc::Grpc;
+use super::json_array::JsonArray;
 use super::ndjson::Ndjson;
 use super::sse::Sse;
 use super::whole::Whole;
@@ -11,21 +14,31 @@ use crate::event::Missing;
 
 #[derive(Debug)]
 pub(super) enum Framer {
-    Undecided {
-        kind: Option<Kind>,
-        limits: Limits,
-        held: Vec<u8>,
-    },
+    Undecided(Undecided),
     Sse(Sse),
+    EventStream(EventStream),
     Ndjson(Ndjson),
+    Grpc(Grpc),
+    JsonArray(JsonArray),
     Whole(Whole),
+}
+
+/// A content whose first bytes did not tell yet.
+#[derive(Debug)]
+pub(super) struct Undecided {
+    by_type: Option<Kind>,
+    limits: Limits,
+    held: Vec<u8>,
 }
 
 /// How a content is cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Sse,
+    EventStream,
     Ndjson,
+    Grpc,
+    JsonArray,
     Whole,
 }
 
@@ -35,86 +48,82 @@ const LONGEST_START: usize = 4 << 10;
 
 impl Framer {
     pub fn undecided(content_type: Option<&str>, limits: Limits) -> Self {
-        Self::Undecided {
-            kind: content_type.and_then(by_type),
+        Self::Undecided(Undecided {
+            by_type: content_type.and_then(by_type),
             limits,
             held: Vec::new(),
-        }
-    }
-
-    pub fn feed(&mut self, bytes: &[u8], units: &mut Units<'_>) {
-        match self {
-            Self::Undecided { kind, limits, held } => {
-                let mut held = std::mem::take(held);
-                let start = if held.is_empty() {
-                    bytes
-                } else {
-                    held.extend_from_slice(bytes);
-                    &held
-                };
-                match choose(*kind, start, false) {
-                    Some(kind) => {
-                        let mut framer = Self::of(kind, *limits);
-                        framer.feed(start, units);
-                        *self = framer;
-                    }
-                    None => {
-                        if held.is_empty() {
-                            held.extend_from_slice(bytes);
-                        }
-                        *self = Self::Undecided {
-                            kind: *kind,
-                            limits: *limits,
-                            held,
-                        };
-                    }
-                }
-            }
-            Self::Sse(sse) => sse.feed(bytes, units),
-            Self::Ndjson(ndjson) => ndjson.feed(bytes, units),
-            Self::Whole(whole) => whole.feed(bytes),
-        }
-    }
-
-    pub fn gap(&mut self, missing: Missing, units: &mut Units<'_>) {
-        match self {
-            Self::Undecided { .. } => {
-                self.decide(units);
-                self.gap(missing, units);
-            }
-            Self::Sse(sse) => sse.gap(),
-            Self::Ndjson(ndjson) => ndjson.gap(),
-            Self::Whole(whole) => whole.gap(missing),
-        }
-    }
-
-    pub fn finish(&mut self, complete: bool, units: &mut Units<'_>) {
-        match self {
-            Self::Undecided { .. } => {
-                self.decide(units);
-                self.finish(complete, units);
-            }
-            Self::Sse(sse) => sse.finish(complete, units),
-            Self::Ndjson(ndjson) => ndjson.finish(complete, units),
-            Self::Whole(_) => {}
-        }
-    }
-
-    /// Decides by what is there, as more will not help.
-    fn decide(&mut self, units: &mut Units<'_>) {
-        if let Self::Undecided { kind, limits, held } = self {
-            let kind = choose(*kind, held, true).unwrap_or(Kind::Whole);
-            let (limits, held) = (*limits, std::mem::take(held));
-            *self = Self::of(kind, limits);
-            self.feed(&held, units);
-        }
+        })
     }
 
     fn of(kind: Kind, limits: Limits) -> Self {
         match kind {
             Kind::Sse => Self::Sse(Sse::new(limits.message)),
+            Kind::EventStream => Self::EventStream(EventStream::new(limits.message)),
             Kind::Ndjson => Self::Ndjson(Ndjson::new(limits.message)),
+            Kind::Grpc => Self::Grpc(Grpc::new(limits.message)),
+            Kind::JsonArray => Self::JsonArray(JsonArray::new(limits.message)),
             Kind::Whole => Self::Whole(Whole::new(limits)),
+        }
+    }
+
+    pub fn feed(&mut self, bytes: &[u8], units: &mut Units<'_>) {
+        match self {
+            Self::Undecided(undecided) => {
+                let mut held = std::mem::take(&mut undecided.held);
+                if !held.is_empty() {
+                    held.extend_from_slice(bytes);
+                }
+                let start = if held.is_empty() { bytes } else { &held };
+                match choose(undecided.by_type, start, false) {
+                    None => undecided.held = start.to_vec(),
+                    Some(kind) => {
+                        let mut framer = Self::of(kind, undecided.limits);
+                        framer.feed(start, units);
+                        *self = framer;
+                    }
+                }
+            }
+            Self::Sse(sse) => sse.feed(bytes, units),
+            Self::EventStream(stream) => stream.feed(bytes, units),
+            Self::Ndjson(ndjson) => ndjson.feed(bytes, units),
+            Self::Grpc(grpc) => grpc.feed(bytes, units),
+            Self::JsonArray(array) => array.feed(bytes, units),
+            Self::Whole(whole) => whole.feed(bytes),
+        }
+    }
+
+    pub fn gap(&mut self, missing: Missing, units: &mut Units<'_>) {
+        self.decide(units);
+        match self {
+            Self::Undecided(_) => {}
+            Self::Sse(sse) => sse.gap(),
+            Self::EventStream(stream) => stream.gap(),
+            Self::Ndjson(ndjson) => ndjson.gap(),
+            Self::Grpc(grpc) => grpc.gap(missing),
+            Self::JsonArray(array) => array.gap(),
+            Self::Whole(whole) => whole.gap(missing),
+        }
+    }
+
+    pub fn finish(&mut self, complete: bool, units: &mut Units<'_>) {
+        self.decide(units);
+        match self {
+            Self::Sse(sse) => sse.finish(complete, units),
+            Self::Ndjson(ndjson) => ndjson.finish(complete, units),
+            Self::Grpc(grpc) => grpc.finish(units),
+            // Their units say themselves where they end.
+            Self::EventStream(_) | Self::JsonArray(_) => {}
+            Self::Whole(_) | Self::Undecided(_) => {}
+        }
+    }
+
+    /// Decides by what is there, as no more will come.
+    fn decide(&mut self, units: &mut Units<'_>) {
+        if let Self::Undecided(undecided) = self {
+            let held = std::mem::take(&mut undecided.held);
+            let kind = choose(undecided.by_type, &held, true).unwrap_or(Kind::Whole);
+            *self = Self::of(kind, undecided.limits);
+            self.feed(&held, units);
         }
     }
 }
@@ -125,6 +134,7 @@ fn by_type(content_type: &str) -> Option<Kind> {
     let essence = essence.trim_ascii().to_ascii_lowercase();
     match essence.as_str() {
         "text/event-stream" => Some(Kind::Sse),
+        "application/vnd.amazon.eventstream" => Some(Kind::EventStream),
         "application/x-ndjson"
         | "application/ndjson"
         | "application/jsonl"
@@ -135,6 +145,11 @@ fn by_type(content_type: &str) -> Option<Kind> {
         | "application/stream+json"
         | "application/x-json-stream"
         | "application/json-seq" => Some(Kind::Ndjson),
+        "application/grpc"
+        | "application/grpc+proto"
+        | "application/grpc+json"
+        | "application/grpc-web"
+        | "application/grpc-web+proto" => Some(Kind::Grpc),
         _ => None,
     }
 }
@@ -142,30 +157,43 @@ fn by_type(content_type: &str) -> Option<Kind> {
 /// Decides by the type and the first bytes; `None`: more bytes are needed, which `last`
 /// denies.
 fn choose(by_type: Option<Kind>, start: &[u8], last: bool) -> Option<Kind> {
+    if by_type == Some(Kind::Grpc) {
+        return by_type;
+    }
     let last = last || start.len() >= LONGEST_START;
-    let text = start
-        .strip_prefix(b"\xEF\xBB\xBF")
-        .unwrap_or(start)
-        .trim_ascii_start();
-    if text.is_empty() && !last {
-        return None;
+    if event_stream::sniff(start).or(last.then_some(false))? {
+        return Some(Kind::EventStream);
     }
-    let begins = |prefix: &[u8]| match text.get(..prefix.len()) {
-        Some(start) => Some(start == prefix),
-        None if last || !prefix.starts_with(text) => Some(false),
-        None => None,
-    };
-    match text.first() {
+    let text = start.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(start);
+    let text = text.trim_ascii_start();
+    let otherwise = by_type.unwrap_or(Kind::Whole);
+    match text {
+        [] if last => Some(otherwise),
+        [] | [0xEF] | [0xEF, 0xBB] if !last => None,
         // Errors come as one document, whatever the type promised.
-        Some(b'{' | b'[') if by_type == Some(Kind::Sse) => Some(Kind::Whole),
-        Some(b'd' | b'e' | b'i' | b'r') if by_type.is_none() => {
-            for field in [&b"data:"[..], b"event:", b"id:", b"retry:"] {
-                if begins(field)? {
-                    return Some(Kind::Sse);
-                }
-            }
-            Some(Kind::Whole)
+        [b'{', ..] if by_type != Some(Kind::Ndjson) => Some(Kind::Whole),
+        [b'[', rest @ ..] if by_type != Some(Kind::Ndjson) => match rest.trim_ascii_start() {
+            [] if !last => None,
+            [b'{', ..] => Some(Kind::JsonArray),
+            _ => Some(Kind::Whole),
+        },
+        [b'd' | b'e' | b'i' | b'r' | b':', ..] if by_type.is_none() => {
+            let field = field_of_event(text).or(last.then_some(false))?;
+            Some(if field { Kind::Sse } else { Kind::Whole })
         }
-        _ => Some(by_type.unwrap_or(Kind::Whole)),
+        _ => Some(otherwise),
     }
+}
+
+/// Whether a text begins with a field of a server-sent event; `None`: too short to tell.
+fn field_of_event(text: &[u8]) -> Option<bool> {
+    let mut too_short = false;
+    // The last is a comment, as servers send to keep a connection alive.
+    for field in [&b"data:"[..], b"event:", b"id:", b"retry:", b":"] {
+        if text.starts_with(field) {
+            return Some(true);
+        }
+        too_short |= field.starts_with(text);
+    }
+    (!too_short).then_some(false)
 }

@@ -22,10 +22,16 @@
     )
 )]
 
+mod codec;
 mod coding;
+mod event_stream;
 mod framer;
+mod grpc;
+mod json_array;
 mod ndjson;
 mod sse;
+#[cfg(test)]
+mod tests;
 mod whole;
 
 use coding::Decoder;
@@ -145,16 +151,38 @@ impl Content {
     }
 
     fn new(coding: Option<&str>, framer: Framer, limits: Limits) -> Self {
+        let mut faults = Faults::default();
         Self {
-            decoder: Decoder::new(coding, limits),
+            decoder: Decoder::new(coding, limits, &mut faults),
             framer,
             missing: Missing::NONE,
-            faults: Faults::default(),
+            faults,
         }
     }
 
     /// Takes the next piece of the body; units that it completes go to `out`.
     pub fn feed(&mut self, at: Timestamp, segment: Segment<'_>, out: &mut dyn FnMut(Message<'_>)) {
+        self.with_decoder(at, out, |decoder, faults, out| {
+            decoder.decode(segment, faults, out);
+        });
+    }
+
+    /// The body is over; `complete`: its framing says that it is whole. Gives the last
+    /// unit where that needs no terminator. A gathered content stays where it is, for
+    /// [`body`](Self::body).
+    pub fn finish(&mut self, at: Timestamp, complete: bool, out: &mut dyn FnMut(Message<'_>)) {
+        self.with_decoder(at, out, |decoder, _, out| decoder.finish(out));
+        let faults = &mut self.faults;
+        self.framer.finish(complete, &mut Units { at, out, faults });
+    }
+
+    /// Lets the decoder work, and the framer take what it gives.
+    fn with_decoder(
+        &mut self,
+        at: Timestamp,
+        out: &mut dyn FnMut(Message<'_>),
+        work: impl FnOnce(&mut Decoder, &mut Faults, &mut dyn FnMut(Segment<'_>)),
+    ) {
         let Self {
             decoder,
             framer,
@@ -162,9 +190,9 @@ impl Content {
             faults,
         } = self;
         let mut stops = Faults::default();
-        decoder.decode(segment, &mut stops, &mut |piece| {
+        work(decoder, &mut stops, &mut |segment| {
             let mut units = Units { at, out, faults };
-            match piece {
+            match segment {
                 Segment::Data(bytes) => framer.feed(bytes, &mut units),
                 Segment::Gap(hole) => {
                     *missing = missing.and(hole);
@@ -173,18 +201,6 @@ impl Content {
             }
         });
         faults.add(stops);
-    }
-
-    /// The body is over; `complete`: its framing says that it is whole. Gives the last
-    /// unit where that needs no terminator. A gathered content stays where it is, for
-    /// [`body`](Self::body).
-    pub fn finish(&mut self, at: Timestamp, complete: bool, out: &mut dyn FnMut(Message<'_>)) {
-        let mut units = Units {
-            at,
-            out,
-            faults: &mut self.faults,
-        };
-        self.framer.finish(complete, &mut units);
     }
 
     /// What was gathered; `None` where the content is a stream of units.

@@ -92,10 +92,10 @@ impl Sse {
     /// The body is over. Servers forget the last empty line, so that a whole body's last
     /// event counts without it.
     pub fn finish(&mut self, complete: bool, units: &mut Units<'_>) {
+        let line = std::mem::take(&mut self.line);
         let mut lent = None;
-        if complete && !self.line.is_empty() {
-            let line = std::mem::take(&mut self.line);
-            self.take_line(&line, &mut None, units);
+        if complete && !line.is_empty() {
+            self.take_line(&line, &mut lent, units);
         }
         if complete || self.due {
             self.dispatch(&mut lent, units);

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use super::site::Wanted;
+use super::site::{Convention, Wanted};
 
 /// What an image that holds a TLS implementation comes to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,7 +72,9 @@ pub enum Exit {
 
 /// What is called, by the meaning of its arguments and result.
 ///
-/// `ssl` is the TLS object, `buf` and `num` the caller's buffer and its length.
+/// `ssl` is the TLS object, `buf` and `num` the caller's buffer and its length. Arguments
+/// are those of the C calling convention, but for Go's: there they are in rax, rbx, rcx or
+/// in x0, x1, x2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Function {
     /// `(ssl, buf, num) -> bytes read, <= 0: none`
@@ -93,20 +95,34 @@ pub enum Function {
     SetBio,
     /// `(ssl, cmd, larg, parg)`: the server name, where cmd is 55.
     Ctrl,
+    /// Inside Go's `(*tls.Conn).Read`, at its call of `memmove(to, from, n)`: n bytes of
+    /// plaintext at `from` are handed out. The connection's pointer is `connection` bytes
+    /// above the stack pointer.
+    GoRead { connection: u32 },
+    /// Go's `(*tls.Conn).Write(conn, buf, num, …)`: num is what is asked, not what is sent.
+    GoWrite,
+    /// Go's `(*tls.Conn).Close(conn)`.
+    GoClose,
 }
 
 impl Function {
-    /// What a probe must see of a call.
+    /// What a probe at the function's beginning must see of a call.
     pub const fn wanted(self) -> Wanted {
-        let (arguments, result) = match self {
-            Self::Read | Self::Write => (3, true),
-            Self::ReadEx | Self::WriteEx => (4, true),
-            Self::WriteEx2 => (5, true),
-            Self::Free => (1, false),
-            Self::SetFd => (2, false),
-            Self::SetBio => (3, false),
-            Self::Ctrl => (4, false),
+        let (convention, arguments, result) = match self {
+            Self::Read | Self::Write => (Convention::C, 3, true),
+            Self::ReadEx | Self::WriteEx => (Convention::C, 4, true),
+            Self::WriteEx2 => (Convention::C, 5, true),
+            Self::Free => (Convention::C, 1, false),
+            Self::SetFd => (Convention::C, 2, false),
+            Self::SetBio => (Convention::C, 3, false),
+            Self::Ctrl => (Convention::C, 4, false),
+            Self::GoRead { .. } | Self::GoWrite => (Convention::Go, 3, false),
+            Self::GoClose => (Convention::Go, 1, false),
         };
-        Wanted { arguments, result }
+        Wanted {
+            convention,
+            arguments,
+            result,
+        }
     }
 }

@@ -25,9 +25,20 @@ pub struct Code<'a> {
     pub whole: bool,
 }
 
+/// How a function is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Convention {
+    /// The platform's, for C and what calls it.
+    C,
+    /// Go's own in registers (1.17 and later), with stacks that grow: a function may
+    /// begin anew after its stack was moved.
+    Go,
+}
+
 /// What a probe is to see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wanted {
+    pub convention: Convention,
     /// How many of the first (integer) arguments.
     pub arguments: usize,
     /// Whether the result, too.
@@ -51,6 +62,15 @@ pub enum PlacedExit {
     At(Vec<u64>),
 }
 
+/// The first instruction that each call passes once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct First {
+    address: u64,
+    /// Whether a probe there is ever hit.
+    fires: bool,
+    emulated: bool,
+}
+
 impl Code<'_> {
     /// A place that costs little, if there is one.
     pub fn cheap(&self, wanted: Wanted) -> Option<Placement> {
@@ -60,15 +80,16 @@ impl Code<'_> {
         }
     }
 
-    /// The first instruction, whatever it costs, if a probe fires there at all.
+    /// The first place that each call passes once, whatever it costs, if a probe fires
+    /// there at all.
     pub fn at_entry(&self, wanted: Wanted) -> Option<Placement> {
-        let (fires, emulated) = match self.machine {
-            Machine::X86_64 => x86_64::first_instruction(self)?,
-            Machine::Aarch64 => aarch64::first_instruction(self)?,
+        let first = match self.machine {
+            Machine::X86_64 => x86_64::first(self, wanted.convention)?,
+            Machine::Aarch64 => aarch64::first(self, wanted.convention)?,
         };
-        fires.then(|| Placement {
-            entry: self.address,
-            cost: if emulated {
+        first.fires.then(|| Placement {
+            entry: first.address,
+            cost: if first.emulated {
                 SiteCost::Emulated
             } else {
                 SiteCost::Stepped
@@ -106,6 +127,22 @@ impl Code<'_> {
         match self.machine {
             Machine::X86_64 => x86_64::returned_address(self),
             Machine::Aarch64 => aarch64::returned_address(self),
+        }
+    }
+
+    /// Where this function calls `target` directly.
+    pub fn calls_to(&self, target: u64) -> Vec<u64> {
+        match self.machine {
+            Machine::X86_64 => x86_64::calls_to(self, target),
+            Machine::Aarch64 => aarch64::calls_to(self, target),
+        }
+    }
+
+    /// Where, above the stack pointer, a Go function keeps its first argument.
+    pub fn go_home_of_first_argument(&self) -> Option<u32> {
+        match self.machine {
+            Machine::X86_64 => x86_64::go_home_of_first_argument(self),
+            Machine::Aarch64 => aarch64::go_home_of_first_argument(self),
         }
     }
 

@@ -108,23 +108,13 @@ pub fn names_of(image: &Image<'_>, address: u64) -> Result<Vec<String>, ImageErr
 /// The pointers that stand at `addresses` once the image is loaded (relative to its own
 /// addresses): relocated ones first, then what the file holds.
 pub fn pointers(image: &Image<'_>, addresses: &[u64]) -> Result<Vec<Option<u64>>, ImageError> {
-    let relative = match image.machine {
-        Machine::X86_64 => elf::R_X86_64_RELATIVE.0,
-        Machine::Aarch64 => elf::R_AARCH64_RELATIVE.0,
-    };
     let mut values: Vec<Option<u64>> = vec![None; addresses.len()];
-    let relocations = image.sections.iter().find(|s| *s.name == *b".rela.dyn");
-    if let Some(section) = relocations {
-        image.table(section.range(), |entry: &elf::Rela64<LE>| {
-            let at = entry.r_offset.get(LE);
-            if let Some(index) = addresses.iter().position(|&address| address == at)
-                && entry.r_info.get(LE) & 0xffff_ffff == u64::from(relative)
-                && let Some(value) = values.get_mut(index)
-            {
-                *value = Some(entry.r_addend.get(LE).cast_unsigned());
-            }
-        })?;
-    }
+    relocations(image, |at, value| {
+        let index = addresses.iter().position(|&address| address == at);
+        if let Some(slot) = index.and_then(|index| values.get_mut(index)) {
+            *slot = Some(value);
+        }
+    })?;
     for (value, &address) in values.iter_mut().zip(addresses) {
         if value.is_none() {
             let bytes = image.loaded(address, 8)?;
@@ -133,6 +123,50 @@ pub fn pointers(image: &Image<'_>, addresses: &[u64]) -> Result<Vec<Option<u64>>
         }
     }
     Ok(values)
+}
+
+/// Where pointers to `target` stand in the data that the program may write to or that
+/// the loader relocates.
+pub fn pointers_to(image: &Image<'_>, target: u64) -> Result<Vec<u64>, ImageError> {
+    const MAX_PLACES: usize = 64;
+    let mut places = Vec::new();
+    relocations(image, |at, value| {
+        if value == target && places.len() < MAX_PLACES {
+            places.push(at);
+        }
+    })?;
+    let raw = target.to_le_bytes();
+    for segment in image.segments.iter().filter(|segment| segment.writable) {
+        let range = segment.offset..segment.offset.saturating_add(segment.size);
+        image.scan(range, &[Finder::new(&raw)], |_, at| {
+            let address = segment
+                .address
+                .saturating_add(at.saturating_sub(segment.offset));
+            if address & 7 == 0 && places.len() < MAX_PLACES {
+                places.push(address);
+            }
+        })?;
+    }
+    Ok(places)
+}
+
+/// Calls `each` with the place and the value of each pointer that the loader relocates.
+fn relocations(image: &Image<'_>, mut each: impl FnMut(u64, u64)) -> Result<(), ImageError> {
+    let relative = match image.machine {
+        Machine::X86_64 => elf::R_X86_64_RELATIVE.0,
+        Machine::Aarch64 => elf::R_AARCH64_RELATIVE.0,
+    };
+    let Some(section) = image.sections.iter().find(|s| *s.name == *b".rela.dyn") else {
+        return Ok(());
+    };
+    image.table(section.range(), |entry: &elf::Rela64<LE>| {
+        if entry.r_info.get(LE) & 0xffff_ffff == u64::from(relative) {
+            each(
+                entry.r_offset.get(LE),
+                entry.r_addend.get(LE).cast_unsigned(),
+            );
+        }
+    })
 }
 
 /// The format allows one table of each kind; more would make the work quadratic.

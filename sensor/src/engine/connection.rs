@@ -81,10 +81,21 @@ impl Connection {
         }
     }
 
-    /// The connection is over, or is to be forgotten.
-    pub(super) fn close(mut self, at: Timestamp, shared: &mut Shared, out: &mut dyn FnMut(Output)) {
+    /// The connection was closed at `at`; or, `at` being `None`, it goes on and is to be
+    /// forgotten, so that what is open stays unfinished.
+    pub(super) fn end(
+        mut self,
+        closed: Option<Timestamp>,
+        shared: &mut Shared,
+        out: &mut dyn FnMut(Output),
+    ) {
         let Self { http, rest } = &mut self;
-        http.close(at, &mut |event| rest.exchange(event, shared, out));
+        let at = closed.unwrap_or(rest.last_active);
+        let mut each = |event: ExchangeEvent<'_>| rest.exchange(event, shared, out);
+        match closed {
+            Some(_) => http.close(at, &mut each),
+            None => http.abandon(at, &mut each),
+        }
         while let Some((_, exchange)) = rest.exchanges.pop_first() {
             exchange.finish(Context {
                 connection: rest.id,

@@ -128,6 +128,10 @@ impl Candidate {
                     true
                 }
             }
+            Step::ResponseTrailers(fields) => {
+                self.draft.response_trailers(&fields);
+                true
+            }
             Step::ResponseEnd(end) => {
                 self.read_request(context) && {
                     self.ended(end, context.at);

@@ -116,7 +116,7 @@ impl Engine {
         count(&mut self.shared.counters.events, 1);
         if matches!(kind, EventKind::Close) {
             if let Some(connection) = self.connections.remove(&id) {
-                connection.close(at, &mut self.shared, out);
+                connection.end(Some(at), &mut self.shared, out);
             }
             return;
         }
@@ -149,8 +149,7 @@ impl Engine {
         let idle = self.shared.options.limits.idle;
         let silent = |c: &Connection| now.since(c.last_active()) > idle;
         for (_, connection) in self.connections.extract_if(|_, c| silent(c)) {
-            let last = connection.last_active();
-            connection.close(last, &mut self.shared, out);
+            connection.end(None, &mut self.shared, out);
         }
     }
 
@@ -159,8 +158,7 @@ impl Engine {
         let mut rest: Vec<_> = self.connections.drain().collect();
         rest.sort_unstable_by_key(|(id, _)| *id);
         for (_, connection) in rest {
-            let last = connection.last_active();
-            connection.close(last, &mut self.shared, out);
+            connection.end(None, &mut self.shared, out);
         }
     }
 
@@ -189,9 +187,8 @@ impl Engine {
         let newest_evicted = *newest_evicted;
         let old = |c: &Connection| c.last_active() <= newest_evicted;
         for (_, connection) in self.connections.extract_if(|_, c| old(c)) {
-            let last = connection.last_active();
             count(&mut self.shared.counters.evicted, 1);
-            connection.close(last, &mut self.shared, out);
+            connection.end(None, &mut self.shared, out);
         }
     }
 }

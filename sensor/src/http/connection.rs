@@ -6,7 +6,9 @@
 use crate::event::Direction;
 use crate::http::detect::{Outcome, Undecided};
 use crate::http::h1::{H1, Handover};
-use crate::http::{Detection, ExchangeEvent, Step};
+use crate::http::h2::H2;
+use crate::http::websocket::WebSocket;
+use crate::http::{Detection, End, ExchangeEvent, ExchangeId, Step};
 use crate::stream::Segment;
 use crate::time::Timestamp;
 
@@ -22,6 +24,15 @@ pub struct Connection {
 enum Protocol {
     Undecided(Box<Undecided>),
     Http1(Box<H1>),
+    /// `base`: exchange numbers that were given out before.
+    Http2 {
+        h2: Box<H2>,
+        base: u64,
+    },
+    WebSocket {
+        socket: Box<WebSocket>,
+        exchange: ExchangeId,
+    },
     /// Nothing that is known.
     Opaque,
 }
@@ -64,11 +75,28 @@ impl Connection {
                         self.protocol = Protocol::Http1(Box::new(h1));
                         rest
                     }
+                    Outcome::Http2 { other, this } => {
+                        self.protocol = Protocol::Http2 {
+                            h2: Box::new(H2::new(None)),
+                            base: self.next,
+                        };
+                        for (direction, held) in [(direction.opposite(), other), (direction, this)]
+                        {
+                            self.feed(direction, held.at, Segment::Data(&held.bytes), out);
+                        }
+                        continue;
+                    }
                 },
+                Protocol::Http2 { h2, base } => {
+                    return h2.feed(direction, at, segment, &mut shifted(*base, out));
+                }
+                Protocol::WebSocket { socket, .. } => {
+                    return socket.feed(direction, at, segment, out);
+                }
                 Protocol::Http1(h1) => match h1.feed(direction, at, segment, out) {
                     None => return,
                     Some((handover, rest)) => {
-                        self.hand_over(at, handover, out);
+                        self.hand_over(handover, out);
                         rest
                     }
                 },
@@ -95,7 +123,9 @@ impl Connection {
     pub fn detection(&self) -> Detection {
         match self.protocol {
             Protocol::Undecided(_) => Detection::NeedMore,
-            Protocol::Http1(_) => Detection::Match,
+            Protocol::Http1(_) | Protocol::Http2 { .. } | Protocol::WebSocket { .. } => {
+                Detection::Match
+            }
             Protocol::Opaque => Detection::NotForUs,
         }
     }
@@ -104,42 +134,66 @@ impl Connection {
     pub fn requester(&self) -> Option<Direction> {
         match &self.protocol {
             Protocol::Http1(h1) => Some(h1.requester()),
-            Protocol::Undecided(_) | Protocol::Opaque => None,
+            Protocol::Http2 { h2, .. } => h2.requester(),
+            Protocol::Undecided(_) | Protocol::WebSocket { .. } | Protocol::Opaque => None,
         }
     }
 
     fn end(&mut self, at: Timestamp, ended: bool, out: &mut dyn FnMut(ExchangeEvent<'_>)) {
         match std::mem::replace(&mut self.protocol, Protocol::Opaque) {
             Protocol::Http1(mut h1) => h1.close(at, ended, out),
+            Protocol::Http2 { mut h2, base } => h2.close(at, &mut shifted(base, out)),
+            Protocol::WebSocket {
+                mut socket,
+                exchange,
+            } => {
+                socket.close(at, out);
+                let end = if ended {
+                    End::Complete
+                } else {
+                    End::Unfinished
+                };
+                for step in [Step::ResponseEnd(end), Step::Over] {
+                    out(ExchangeEvent { exchange, at, step });
+                }
+            }
             Protocol::Undecided(_) | Protocol::Opaque => {}
         }
     }
 
-    fn hand_over(
-        &mut self,
-        at: Timestamp,
-        handover: Handover,
-        out: &mut dyn FnMut(ExchangeEvent<'_>),
-    ) {
+    fn hand_over(&mut self, handover: Handover, out: &mut dyn FnMut(ExchangeEvent<'_>)) {
         let before = std::mem::replace(&mut self.protocol, Protocol::Opaque);
         let Protocol::Http1(h1) = before else {
             return;
         };
         self.next = h1.next();
-        let early = h1.into_early();
-        match handover {
-            Handover::Tunnel => self.protocol = Protocol::default(),
-            Handover::WebSocket { exchange, .. } | Handover::Http2 { exchange } => {
-                out(ExchangeEvent {
-                    exchange,
-                    at,
-                    step: Step::Over,
-                });
-            }
+        let (requester, began, early) = h1.into_early();
+        self.protocol = match handover {
+            Handover::Tunnel => Protocol::default(),
+            Handover::WebSocket {
+                exchange,
+                extensions,
+            } => Protocol::WebSocket {
+                socket: Box::new(WebSocket::new(exchange, extensions.as_deref())),
+                exchange,
+            },
+            Handover::Http2 { exchange } => Protocol::Http2 {
+                h2: Box::new(H2::upgraded(requester, exchange)),
+                base: 0,
+            },
+        };
+        if !early.is_empty() {
+            self.feed(requester, began, Segment::Data(&early), out);
         }
-        let (direction, at, bytes) = early;
-        if !bytes.is_empty() {
-            self.feed(direction, at, Segment::Data(&bytes), out);
-        }
+    }
+}
+
+/// Numbers the exchanges of a dissector that begins at 0 from `base` on.
+fn shifted(base: u64, out: &mut dyn FnMut(ExchangeEvent<'_>)) -> impl FnMut(ExchangeEvent<'_>) {
+    move |event| {
+        out(ExchangeEvent {
+            exchange: ExchangeId(event.exchange.0.wrapping_add(base)),
+            ..event
+        });
     }
 }

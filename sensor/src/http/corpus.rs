@@ -155,6 +155,10 @@ impl Trace {
             Step::ResponseBody(segment) => {
                 return self.body(format!("{id} response-body"), segment);
             }
+            Step::ResponseTrailers(fields) => {
+                let fields: Vec<_> = fields.iter().map(|(n, v)| format!("{n}={v}")).collect();
+                format!("{id} response-trailers {}", fields.join(" "))
+            }
             Step::ResponseEnd(end) => format!("{id} response-end {end:?}"),
             Step::WebSocket { data, .. } => format!("{id} websocket {}", data.escape_ascii()),
             Step::Over => format!("{id} over"),

@@ -5,6 +5,7 @@
 
 use crate::event::Direction;
 use crate::http::h1::Half;
+use crate::http::h2;
 use crate::stream::Segment;
 use crate::time::Timestamp;
 
@@ -90,14 +91,33 @@ const MOST_TURNS: u32 = 32;
 /// Bytes without one; large, as the sensor may join amid a long response.
 const MOST_BYTES: u64 = 4 << 20;
 
+/// Bytes that are kept until HTTP/2 shows in them, and segments that they may take: each
+/// has them looked at again.
+const MOST_HELD: usize = 64 << 10;
+const MOST_LOOKS: u8 = 64;
+
 /// A connection that nothing is known of.
 #[derive(Debug, Default)]
 pub(super) struct Undecided {
-    write: Half,
-    read: Half,
+    write: Side,
+    read: Side,
     last: Option<Direction>,
     turns: u32,
     bytes: u64,
+}
+
+#[derive(Debug, Default)]
+struct Side {
+    http1: Half,
+    held: Held,
+}
+
+/// Bytes that may be the start of HTTP/2.
+#[derive(Debug, Default)]
+pub(super) struct Held {
+    pub at: Timestamp,
+    pub bytes: Vec<u8>,
+    looks: u8,
 }
 
 /// What became of a segment.
@@ -112,6 +132,12 @@ pub(super) enum Outcome<'a> {
         read: Half,
         rest: &'a [u8],
     },
+    /// What came before this segment and belongs to it: of the other direction, and of
+    /// this one.
+    Http2 {
+        other: Held,
+        this: Held,
+    },
 }
 
 impl Undecided {
@@ -121,39 +147,43 @@ impl Undecided {
         at: Timestamp,
         segment: Segment<'a>,
     ) -> Outcome<'a> {
-        let turn = self.last != Some(direction);
-        if turn {
-            self.turns = self.turns.saturating_add(1);
-        }
         let first = self.last.is_none();
-        self.last = Some(direction);
-        let half = match direction {
-            Direction::Write => &mut self.write,
-            Direction::Read => &mut self.read,
+        let turn = self.last.replace(direction) != Some(direction);
+        let (this, other) = match direction {
+            Direction::Write => (&mut self.write, &mut self.read),
+            Direction::Read => (&mut self.read, &mut self.write),
         };
         if turn {
-            half.turn();
+            self.turns = self.turns.saturating_add(1);
+            this.http1.turn();
         }
         let bytes = match segment {
+            Segment::Data(bytes) => bytes,
             Segment::Gap(_) => {
-                half.rescan();
+                this.http1.rescan();
+                this.held = Held::default();
                 return Outcome::NeedMore;
             }
-            Segment::Data(bytes) => bytes,
         };
         if first && is_tls_record(bytes) {
             return Outcome::NotForUs;
         }
-        if let Some((line, rest)) = half.scan(at, bytes) {
+        if let Some((line, rest)) = this.http1.scan(at, bytes) {
             let requester = match line {
                 StartLine::Request => direction,
                 StartLine::Response => direction.opposite(),
             };
             return Outcome::Http1 {
                 requester,
-                write: std::mem::take(&mut self.write),
-                read: std::mem::take(&mut self.read),
+                write: std::mem::take(&mut self.write.http1),
+                read: std::mem::take(&mut self.read.http1),
                 rest,
+            };
+        }
+        if this.held.is_http2(at, bytes) {
+            return Outcome::Http2 {
+                other: std::mem::take(&mut other.held),
+                this: std::mem::take(&mut this.held),
             };
         }
         self.bytes = self.bytes.saturating_add(bytes.len() as u64);
@@ -161,5 +191,33 @@ impl Undecided {
             return Outcome::NotForUs;
         }
         Outcome::NeedMore
+    }
+}
+
+impl Held {
+    /// Whether HTTP/2 shows with these bytes; keeps them if more are needed.
+    fn is_http2(&mut self, at: Timestamp, bytes: &[u8]) -> bool {
+        let before = self.bytes.len();
+        let detection = if before == 0 {
+            h2::detect(bytes)
+        } else {
+            self.bytes.extend_from_slice(bytes);
+            let detection = h2::detect(&self.bytes);
+            self.bytes.truncate(before);
+            detection
+        };
+        self.looks = self.looks.saturating_add(1);
+        let fits = before.saturating_add(bytes.len()) <= MOST_HELD && self.looks <= MOST_LOOKS;
+        match detection {
+            Detection::Match => return true,
+            Detection::NeedMore if fits => {
+                if before == 0 {
+                    self.at = at;
+                }
+                self.bytes.extend_from_slice(bytes);
+            }
+            Detection::NeedMore | Detection::NotForUs => *self = Self::default(),
+        }
+        false
     }
 }

@@ -14,14 +14,7 @@ impl Fields {
     /// is that of a credential in a URL.
     pub fn push(&mut self, name: &str, value: &str) {
         let name = name.to_ascii_lowercase();
-        let value = value.trim_ascii();
-        let value = if is_credential(&name) || is_authorization(value) {
-            Cow::Borrowed("")
-        } else if name == "host" {
-            Cow::Borrowed(without_userinfo(value))
-        } else {
-            redact_url(value)
-        };
+        let value = redact(&name, value.trim_ascii());
         self.0.push((name.into_boxed_str(), value.into()));
     }
 
@@ -66,6 +59,18 @@ impl Fields {
     }
 }
 
+/// The value of the field, or pseudo-header field, `name` (lower case) with nothing left
+/// in it that authenticates.
+pub fn redact<'a>(name: &str, value: &'a str) -> Cow<'a, str> {
+    if is_credential(name) || is_authorization(value) {
+        Cow::Borrowed("")
+    } else if matches!(name, "host" | ":authority") {
+        Cow::Borrowed(without_userinfo(value))
+    } else {
+        redact_url(value)
+    }
+}
+
 /// Whether the field `name` (lower case) carries something that authenticates.
 pub fn is_credential(name: &str) -> bool {
     const EXACT: [&str; 14] = [
@@ -106,7 +111,7 @@ pub fn is_credential(name: &str) -> bool {
 }
 
 /// Whether a value is an `Authorization` under another name.
-fn is_authorization(value: &str) -> bool {
+pub fn is_authorization(value: &str) -> bool {
     ["bearer ", "basic ", "digest ", "aws4-hmac-"]
         .iter()
         .any(|scheme| {
@@ -117,7 +122,7 @@ fn is_authorization(value: &str) -> bool {
 }
 
 /// Whether the parameter `name` of a query carries something that authenticates.
-fn is_query_credential(name: &str) -> bool {
+pub fn is_query_credential(name: &str) -> bool {
     const NAMES: [&str; 25] = [
         "key",
         "apikey",

@@ -31,7 +31,11 @@ mod connection;
 mod corpus;
 pub mod detect;
 mod h1;
+pub mod h2;
 pub mod head;
+#[cfg(test)]
+mod testing;
+pub mod websocket;
 
 pub use connection::Connection;
 pub use detect::Detection;
@@ -67,6 +71,8 @@ pub enum Step<'a> {
     /// Final response (never 1xx but 101).
     Response(Box<ResponseHead>),
     ResponseBody(Segment<'a>),
+    /// Trailers of the response, where it has some; before its end.
+    ResponseTrailers(Box<Fields>),
     ResponseEnd(End),
     /// A WebSocket message, after a 101 or an extended CONNECT, decompressed.
     /// `direction` is relative to the process.

@@ -10,10 +10,10 @@ use super::api::{Ask, Event};
 use super::call::{Call, CallId, Capture, Completeness, Failure, Name, Server, Timing};
 use super::provider::{self, Provider};
 use super::reply::Reply;
-use super::{Options, error, fields, multipart, partial};
+use super::{Options, attr, error, fields, multipart, partial};
 use crate::content::{Body, Message, MessageKind};
 use crate::event::{ConnectionId, Origin, Role};
-use crate::http::{RequestHead, ResponseHead};
+use crate::http::{Fields, RequestHead, ResponseHead};
 use crate::time::Timestamp;
 
 /// An exchange that may become a call.
@@ -22,9 +22,7 @@ pub struct Draft {
     provider: Option<&'static Provider>,
     /// `None` until the body tells.
     route: Option<Route>,
-    /// Nothing but the shape of the body speaks for a call; the reply must agree.
-    guessed: bool,
-    /// The path alone spoke for the dialect: the body must agree.
+    /// The path alone speaks for the dialect: the body must agree.
     doubtful: bool,
     /// Some field of a head was hidden.
     inferred: bool,
@@ -62,8 +60,7 @@ impl Draft {
             return None;
         }
         Some(Self {
-            doubtful: provider.is_none(),
-            guessed: route.is_none() && provider.is_none(),
+            doubtful: provider.is_none() && route.is_some(),
             provider,
             inferred: head.partial,
             content_type: content_type.into(),
@@ -104,7 +101,10 @@ impl Draft {
         self.asked = true;
         self.ask.request.model = route.model.as_deref().map(percent_decoded);
         self.ask.request.stream = route.stream;
-        self.ask.operation = route.operation;
+        if let Some((agent, session)) = &route.agent {
+            self.ask.attributes.header(attr::AGENT_ID, Some(agent));
+            self.ask.request.conversation_id = Some(percent_decoded(session));
+        }
         route.dialect.request(&text, &mut self.ask);
         true
     }
@@ -115,9 +115,16 @@ impl Draft {
         self.server.status = head.status;
         self.server.request_id = fields::request_id(&head.fields);
         fields::response(&head.fields, &mut self.reply.attributes);
-        self.reply.tokens.update(fields::tokens(&head.fields));
+        self.reply.metered.update(fields::tokens(&head.fields));
         let content_type = head.fields.first("content-type").unwrap_or_default();
         self.binary = fields::is_binary(content_type);
+        self.reply.recognised |= self.binary;
+    }
+
+    /// Fields that follow the response's content; they say what fields of a head may.
+    pub fn response_trailers(&mut self, trailers: &Fields) {
+        fields::response(trailers, &mut self.reply.attributes);
+        self.reply.tokens.update(fields::tokens(trailers));
     }
 
     /// One unit of the response's content, or the whole of it.
@@ -160,7 +167,7 @@ impl Draft {
 
     /// The call as far as it is known, once the request has been read.
     pub fn started(&self, id: CallId, connection: ConnectionId, role: Role) -> Option<Call> {
-        if !self.asked || self.guessed {
+        if !self.asked || self.route.as_ref()?.guessed {
             return None;
         }
         let capture = Capture {
@@ -184,14 +191,14 @@ impl Draft {
         end: Timestamp,
         mut capture: Capture,
     ) -> Option<Call> {
-        if !self.asked || (self.guessed && !self.reply.recognised) {
+        if !self.asked || !self.is_call() {
             return None;
         }
         self.timing.end = self.timing.end.max(end);
         capture.inferred |= self.inferred;
         let mut call = self.frame(id, connection, role, capture)?;
         call.error = self.failure(&capture);
-        call.usage = self.reply.tokens.total();
+        call.usage = self.reply.usage();
         let conversation = self.reply.conversation_id.take();
         self.ask
             .attributes
@@ -203,6 +210,13 @@ impl Draft {
         }
         call.extra = self.ask.attributes.into_vec();
         Some(call)
+    }
+
+    /// Whether the reply bears out what the request was taken for.
+    fn is_call(&self) -> bool {
+        let guessed = self.route.as_ref().is_none_or(|route| route.guessed);
+        let failed = self.server.status.is_some_and(|status| status >= 400);
+        !guessed || self.reply.recognised || (failed && self.provider.is_some())
     }
 
     /// Everything but what request and reply say.
@@ -274,7 +288,7 @@ impl Draft {
         if let Some(status) = status {
             if let Some(told) = &told {
                 let kind = super::call::Value::String(told.kind.as_ref().into());
-                self.reply.attributes.set(super::attr::PROVIDER_ERROR, kind);
+                self.reply.attributes.set(attr::PROVIDER_ERROR, kind);
             }
             return Some(Failure {
                 kind: Name::Owned(status.to_string()),

@@ -99,6 +99,7 @@ pub(super) fn tokens(fields: &Fields) -> Tokens {
         output: count("output"),
         cache_read: count("cache-read-input"),
         cache_write: count("cache-write-input"),
+        cache_is_apart: true,
         ..Tokens::default()
     }
 }

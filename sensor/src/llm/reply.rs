@@ -4,7 +4,7 @@
 //! dialects, times.
 
 use super::attr::{self, Attributes};
-use super::call::{ChatMessage, Failure, Name, Part, Response, Value};
+use super::call::{ChatMessage, Failure, Name, Part, Response, Usage, Value};
 use super::json::{Raw, Str};
 use super::usage::Tokens;
 
@@ -21,12 +21,16 @@ pub(super) struct Reply {
     pub(super) model: Option<Box<str>>,
     pub(super) conversation_id: Option<Box<str>>,
     pub(super) tokens: Tokens,
+    /// Counts of the platform that serves another's model (Bedrock).
+    pub(super) metered: Tokens,
     pub(super) failure: Option<Failure>,
     pub(super) attributes: Attributes,
     /// The provider has said that nothing more comes.
     pub(super) ended: bool,
     /// Something in it had the shape that the dialect gives its replies.
     pub(super) recognised: bool,
+    /// Room for a piece that is decoded before it is read.
+    pub(super) scratch: Vec<u8>,
     choices: Vec<Choice>,
     /// Content came since [`Reply::take_progress`].
     progress: bool,
@@ -74,8 +78,11 @@ impl Reply {
         self.content
     }
 
+    /// The first id is the reply's; some routers give each piece another.
     pub(super) fn set_id(&mut self, id: Str<'_>) {
-        replace(&mut self.id, id);
+        if self.id.is_none() {
+            self.id = id.boxed();
+        }
     }
 
     pub(super) fn set_model(&mut self, model: Str<'_>) {
@@ -120,6 +127,23 @@ impl Reply {
         );
         if let Some(Part::Text(kept)) = slot {
             text.append_to(kept);
+        }
+    }
+
+    /// Adds text that has no escapes to undo.
+    pub(super) fn plain_text(&mut self, choice: usize, text: &str) {
+        if text.is_empty() {
+            return;
+        }
+        self.progress = true;
+        let slot = self.slot(
+            choice,
+            None,
+            |part| matches!(part, Part::Text(_)),
+            || Part::Text(String::new()),
+        );
+        if let Some(Part::Text(kept)) = slot {
+            kept.push_str(text);
         }
     }
 
@@ -255,6 +279,18 @@ impl Reply {
             skip = skip.saturating_sub(text.len());
         }
         None
+    }
+
+    /// The model's own counts, and the platform's where there are none.
+    pub(super) fn usage(&self) -> Usage {
+        let (told, metered) = (self.tokens.total(), self.metered.total());
+        Usage {
+            input: told.input.or(metered.input),
+            output: told.output.or(metered.output),
+            cache_read: told.cache_read.or(metered.cache_read),
+            cache_write: told.cache_write.or(metered.cache_write),
+            reasoning: told.reasoning.or(metered.reasoning),
+        }
     }
 
     pub(super) fn into_response(self) -> Response {

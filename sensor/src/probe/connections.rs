@@ -272,6 +272,8 @@ mod tests {
         let end = Closing {
             position: [13, 6],
             cut: [0, 6],
+            refused: 0,
+            unreadable: 0,
         };
         connections.close(&header(9, 0, 0, 0), &end, &mut sink);
         drop(sink);

@@ -47,6 +47,8 @@ pub fn entry_program(function: Function) -> Option<&'static str> {
         Function::Ctrl => Some("ssl_ctrl"),
         // The socket is told by the system calls that carry the records.
         Function::SetFd | Function::SetBio => None,
+        // No program of the kernel half speaks Go's calling convention.
+        Function::GoRead { .. } | Function::GoWrite | Function::GoClose => None,
     }
 }
 
@@ -75,10 +77,28 @@ impl Programs {
         for name in PROBES {
             let program: &mut UProbe = program(&mut ebpf, name)?;
             program.load().map_err(|source| rejected(name, source))?;
+            if std::env::var_os("DBG").is_some() {
+                eprintln!(
+                    "{name} {:?}",
+                    program
+                        .info()
+                        .ok()
+                        .and_then(|i| i.verified_instruction_count())
+                );
+            }
         }
         for (name, _) in TRACEPOINTS {
             let program: &mut RawTracePoint = program(&mut ebpf, name)?;
             program.load().map_err(|source| rejected(name, source))?;
+            if std::env::var_os("DBG").is_some() {
+                eprintln!(
+                    "{name} {:?}",
+                    program
+                        .info()
+                        .ok()
+                        .and_then(|i| i.verified_instruction_count())
+                );
+            }
         }
         Ok(Self {
             ebpf,

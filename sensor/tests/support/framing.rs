@@ -9,7 +9,7 @@ pub enum Unit {
 
 /// The units of a response body of this content type.
 pub fn units(content_type: &str, body: &[u8]) -> Vec<Unit> {
-    if content_type.contains("vnd.amazon.eventstream") {
+    if content_type.contains("vnd.amazon.eventstream") || has_prelude(body) {
         return aws(body);
     }
     let start = body.trim_ascii_start();
@@ -39,6 +39,16 @@ pub fn units(content_type: &str, body: &[u8]) -> Vec<Unit> {
         }
     }
     vec![Unit::Whole(body.to_vec())]
+}
+
+/// Whether the checksum of an event-stream prelude fits.
+fn has_prelude(body: &[u8]) -> bool {
+    let Some((prelude, rest)) = body.split_first_chunk::<8>() else {
+        return false;
+    };
+    let mut crc = flate2::Crc::new();
+    crc.update(prelude);
+    rest.starts_with(&crc.sum().to_be_bytes())
 }
 
 fn event(name: Option<String>, data: &[u8]) -> Unit {

@@ -29,6 +29,11 @@ pub struct Filter {
 }
 
 impl Filter {
+    /// The only processes to look at.
+    pub fn pids(&self) -> Option<&[u32]> {
+        (!self.pid.is_empty()).then_some(&self.pid)
+    }
+
     /// Whether the end of a call must be known to decide.
     pub fn needs_end(&self) -> bool {
         self.errors || self.slower_than.is_some()

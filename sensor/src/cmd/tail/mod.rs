@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::capture::Capture;
 use super::live::Live;
-use super::source::Capture;
 use super::{Format, Printing};
 use filter::Filter;
 use watch::Watch;
@@ -13,7 +13,7 @@ use watch::Watch;
 pub mod filter;
 mod jsonl;
 mod pairs;
-mod render;
+pub mod render;
 #[cfg(test)]
 mod samples;
 mod summary;
@@ -59,15 +59,19 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     };
     match &arguments.replay {
         Some(file) => watch::run(&mut Capture::open(file)?, &watch),
-        None => watch::run(&mut Live::start(&arguments.probe_options())?, &watch),
+        None => watch::run(&mut Live::start(&arguments.probes())?, &watch),
     }
 }
 
 impl Arguments {
-    fn probe_options(&self) -> llmtap::probe::Options {
-        llmtap::probe::Options {
+    fn probes(&self) -> llmtap::probe::Options {
+        let mut options = llmtap::probe::Options {
             turn_limit: u64::from(self.max_body.max(1)) << 20,
             ..llmtap::probe::Options::default()
+        };
+        if let Some(pids) = self.filter.pids() {
+            options.pids = llmtap::probe::Pids::Only(pids.to_vec());
         }
+        options
     }
 }

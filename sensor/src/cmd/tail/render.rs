@@ -173,7 +173,11 @@ fn opening(line: &mut Line, record: &Record, nanos: u64, look: &Look) {
         .as_deref()
         .or(call.response.model.as_deref());
     line.cell(time(nanos, &look.zone), Ink::Dim, 0, 6);
-    line.cell(process(record), Ink::Bold, 16, 0);
+    let process = match call.role {
+        Role::Client => process(record),
+        Role::Server => format!("↓{}", process(record)),
+    };
+    line.cell(process, Ink::Bold, 16, 0);
     line.cell(clean(&call.provider), Ink::Plain, 9, 4);
     line.cell(clean(model.unwrap_or("–")), Ink::Cyan, 20, 0);
     line.cell(clean(&call.operation), Ink::Dim, 4, 7);
@@ -230,17 +234,13 @@ fn tag(number: u64) -> Cell {
     }
 }
 
-/// `name(pid)`, and whether it serves.
+/// `name(pid)`
 pub fn process(record: &Record) -> String {
     let origin = record.origin();
     let name = clean(origin.comm.as_deref().unwrap_or("?"));
-    let served = match record.call().role {
-        Role::Client => "",
-        Role::Server => "↓",
-    };
     match origin.pid {
-        Some(pid) => format!("{served}{name}({pid})"),
-        None => format!("{served}{name}"),
+        Some(pid) => format!("{name}({pid})"),
+        None => name,
     }
 }
 

@@ -2,11 +2,11 @@
 
 use std::fmt;
 
-use llmtap::enrich::EnrichedCall;
+use llmtap::llm::Call;
 
 use super::render::{count, grouped};
 
-/// Sums over finished calls.
+/// Sums over the calls that were printed.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Summary {
     calls: u64,
@@ -17,8 +17,7 @@ pub struct Summary {
 }
 
 impl Summary {
-    pub fn add(&mut self, enriched: &EnrichedCall) {
-        let call = &enriched.call;
+    pub fn add(&mut self, call: &Call) {
         self.calls += 1;
         self.failed += u64::from(call.error.is_some());
         self.input = self.input.saturating_add(call.usage.input.unwrap_or(0));
@@ -44,24 +43,25 @@ impl fmt::Display for Summary {
 
 #[cfg(test)]
 mod tests {
-    use super::super::samples::enriched;
+    use super::super::samples::record;
     use super::*;
 
     #[test]
     fn sums() {
         let mut summary = Summary::default();
-        summary.add(&enriched(|_, _| {}));
+        summary.add(record(|_, _| {}).call());
         assert_eq!(
             summary.to_string(),
             "1 call, 1,234 tokens in and 56 out, 0 bytes lost"
         );
-        summary.add(&enriched(|call, _| {
+        let failed = record(|call, _| {
             call.usage.input = None;
             call.error = Some(llmtap::llm::call::Failure {
                 kind: "429".into(),
                 message: None,
             });
-        }));
+        });
+        summary.add(failed.call());
         summary.lost_bytes = 1;
         assert_eq!(
             summary.to_string(),

@@ -12,6 +12,7 @@ use llmtap::redact::{Policy, Record, TextStream};
 use super::filter::Filter;
 use super::pairs::Pairs;
 use super::render::{self, Look};
+use super::summary::Summary;
 use super::watch::Printer;
 use crate::cmd::pipeline::Step;
 
@@ -24,6 +25,7 @@ pub struct Text {
     pairs: Pairs,
     shown: HashMap<CallId, Shown>,
     last_number: u64,
+    summary: Summary,
     /// The call whose text the cursor stands behind.
     open: Option<CallId>,
 }
@@ -49,6 +51,7 @@ impl Text {
             pairs: Pairs::default(),
             shown: HashMap::new(),
             last_number: 0,
+            summary: Summary::default(),
             open: None,
         }
     }
@@ -104,6 +107,7 @@ impl Text {
         // Of two ends, the client tells how the call ended.
         let told_by_peer = peer.is_some() && record.call().role == Role::Server;
         if !told_by_peer && self.filter.fits(record) {
+            self.summary.add(record.call());
             let line = render::finished(record, number, peer.as_deref(), &self.look);
             self.line(&line, out);
         }
@@ -152,6 +156,10 @@ impl Printer for Text {
             Step::Finished(call) => self.finished(&self.policy.apply(call), out),
         }
         Ok(())
+    }
+
+    fn summary(&self) -> Summary {
+        self.summary
     }
 }
 

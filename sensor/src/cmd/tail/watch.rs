@@ -15,7 +15,7 @@ use super::summary::Summary;
 use super::text::Text;
 use crate::cmd::pipeline::{Pipeline, Step};
 use crate::cmd::source::{Drained, Source};
-use crate::cmd::{Format, stop_on_signals};
+use crate::cmd::{Format, no_colour, stop_on_signals};
 
 /// What to print, and how.
 #[derive(Debug)]
@@ -32,6 +32,9 @@ pub struct Watch {
 /// Turns steps into text.
 pub trait Printer {
     fn step(&mut self, step: Step, out: &mut String) -> anyhow::Result<()>;
+
+    /// What was printed so far.
+    fn summary(&self) -> Summary;
 }
 
 /// Runs until the source ends, a signal comes or nobody reads the output any more.
@@ -41,14 +44,16 @@ pub fn run(source: &mut dyn Source, watch: &Watch) -> anyhow::Result<()> {
     let mut output = Output::new(watch.printer());
 
     let outcome = loop {
+        // What came before the signal is still taken.
+        let is_last = stop.load(Ordering::Relaxed);
         let drained = pipeline.pump(source, &mut |step| output.take(step));
         output.flush()?;
         if let Some(line) = source.ready() {
             eprintln!("llmtap: {line}");
         }
         match drained {
-            _ if stop.load(Ordering::Relaxed) => break Ok(()),
             Err(error) => break Err(error),
+            Ok(_) if is_last => break Ok(()),
             Ok(Drained::End) => break Ok(()),
             Ok(Drained::More) => {}
             Ok(Drained::Idle) => source.wait()?,
@@ -57,7 +62,7 @@ pub fn run(source: &mut dyn Source, watch: &Watch) -> anyhow::Result<()> {
     pipeline.finish(&mut |step| output.take(step));
     output.flush()?;
     if watch.summary {
-        let mut summary = output.summary;
+        let mut summary = output.printer.summary();
         summary.lost_bytes = pipeline.lost_bytes().max(source.lost_bytes());
         eprintln!("llmtap: {summary}");
     }
@@ -77,7 +82,7 @@ impl Watch {
     fn printer(&self) -> Box<dyn Printer> {
         let (policy, filter) = (self.policy, self.filter.clone());
         match self.format {
-            Format::Jsonl => Box::new(JsonLines { policy, filter }),
+            Format::Jsonl => Box::new(JsonLines::new(policy, filter)),
             Format::Text => Box::new(Text::new(policy, filter, Look::of_stdout())),
         }
     }
@@ -86,7 +91,6 @@ impl Watch {
 /// Text on its way to standard output, in batches.
 struct Output {
     printer: Box<dyn Printer>,
-    summary: Summary,
     text: String,
     failed: Option<anyhow::Error>,
 }
@@ -98,7 +102,6 @@ impl Output {
     fn new(printer: Box<dyn Printer>) -> Self {
         Self {
             printer,
-            summary: Summary::default(),
             text: String::new(),
             failed: None,
         }
@@ -106,9 +109,6 @@ impl Output {
 
     /// A failure is kept for the next [`flush`](Self::flush).
     fn take(&mut self, step: Step) {
-        if let Step::Finished(call) = &step {
-            self.summary.add(call);
-        }
         if self.failed.is_some() {
             return;
         }
@@ -140,10 +140,8 @@ impl Output {
 impl Look {
     fn of_stdout() -> Self {
         let terminal = io::stdout().is_terminal();
-        let plain = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty())
-            || std::env::var_os("TERM").is_some_and(|v| v == "dumb");
         Self {
-            colour: terminal && !plain,
+            colour: terminal && !no_colour(),
             width: terminal
                 .then(terminal_size::terminal_size)
                 .flatten()

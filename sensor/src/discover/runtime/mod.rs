@@ -2,6 +2,7 @@
 //!
 //! In: an [`Image`]. Out: a [`Finding`]. Must not know: processes, other runtimes.
 
+mod go;
 mod openssl;
 
 use super::image::{Image, ImageError};
@@ -19,7 +20,7 @@ pub struct Runtime {
 }
 
 /// In the order of asking; the first that knows the image answers.
-const RUNTIMES: &[Runtime] = &[openssl::RUNTIME];
+const RUNTIMES: &[Runtime] = &[openssl::RUNTIME, go::RUNTIME];
 
 /// Asks each runtime about the image.
 pub fn examine(image: &Image<'_>) -> Result<Option<Finding>, ImageError> {

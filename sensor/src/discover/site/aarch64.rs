@@ -6,7 +6,7 @@
 //! seen by plain probes on the function's `ret`s, if it leaves by no other way.
 
 use super::super::plan::SiteCost;
-use super::{Code, PlacedExit, Placement, Wanted};
+use super::{Code, Convention, First, PlacedExit, Placement, Wanted};
 
 /// How far from the entry a site is looked for.
 const MAX_STEPS: usize = 24;
@@ -99,7 +99,7 @@ const fn is_simulated(kind: Kind) -> bool {
 }
 
 pub fn cheap(code: &Code<'_>, wanted: Wanted) -> Option<Placement> {
-    let entry = entry(code, wanted.arguments)?;
+    let entry = entry(code, wanted)?;
     let exit = match (wanted.result, entry == code.address) {
         (false, _) => None,
         (true, true) => Some(PlacedExit::Return),
@@ -113,18 +113,37 @@ pub fn cheap(code: &Code<'_>, wanted: Wanted) -> Option<Placement> {
 }
 
 /// The first simulated instruction, on the straight way from the entry, before which
-/// nothing writes to an argument.
-fn entry(code: &Code<'_>, arguments: usize) -> Option<u64> {
+/// nothing writes to an argument. Go passes its first arguments in the same registers.
+fn entry(code: &Code<'_>, wanted: Wanted) -> Option<u64> {
+    let mut begins_anew = wanted.convention == Convention::Go && has_jump_to(code, code.address);
     for (at, word) in words(code).take(MAX_STEPS) {
         match kind(at, word) {
+            Kind::ConditionalBranch { .. } if begins_anew => {
+                // The check of the stack, which runs a second time after it has grown.
+                begins_anew = false;
+            }
             kind if is_simulated(kind) => {
                 return (!is_jumped_to(code, at)).then_some(at);
             }
-            Kind::Other if !writes_argument(word, arguments) => {}
+            Kind::Other | Kind::Unprobeable
+                if !is_other_branch(word) && !writes_argument(word, wanted.arguments) => {}
             _ => return None,
         }
     }
     None
+}
+
+fn has_jump_to(code: &Code<'_>, target: u64) -> bool {
+    let jump = Kind::Branch {
+        target,
+        link: false,
+    };
+    words(code).any(|(at, word)| kind(at, word) == jump)
+}
+
+/// `retaa`, `braa`, `eret` and their like; `svc`, `brk`.
+const fn is_other_branch(word: u32) -> bool {
+    word & 0xfe00_0000 == 0xd600_0000 || word & 0xff00_0000 == 0xd400_0000
 }
 
 fn is_jumped_to(code: &Code<'_>, site: u64) -> bool {
@@ -153,8 +172,7 @@ fn returns(code: &Code<'_>) -> Option<Vec<u64>> {
                 link: false,
             } if !inside(target) => return None,
             Kind::ConditionalBranch { target } if !inside(target) => return None,
-            // retaa, retab, braa and their like
-            Kind::Unprobeable if word & 0xfe00_0000 == 0xd600_0000 => return None,
+            Kind::Unprobeable if is_other_branch(word) => return None,
             _ => {}
         }
     }
@@ -168,7 +186,9 @@ fn writes_argument(word: u32, arguments: usize) -> bool {
     let (rd, rn, rt2) = (word & 31, (word >> 5) & 31, (word >> 10) & 31);
     let vector = word & (1 << 26) != 0;
     match (word >> 25) & 0xf {
-        // loads and stores
+        // loads from beside the code
+        _ if word & 0x3b00_0000 == 0x1800_0000 => !vector && argument(rd),
+        // other loads and stores
         0b0100 | 0b0110 | 0b1100 | 0b1110 => {
             let pair = word & 0x3800_0000 == 0x2800_0000;
             let (load, writeback) = if pair {
@@ -185,16 +205,26 @@ fn writes_argument(word: u32, arguments: usize) -> bool {
             let loaded = load && !vector && (argument(rd) || (pair && argument(rt2)));
             loaded || (writeback && argument(rn)) || (!plain && (argument(rd) || argument(rn)))
         }
-        // Hints and barriers write to none of these.
-        0b1010 | 0b1011 => false,
+        // Hints and barriers write to none of these; mrs does.
+        0b1010 | 0b1011 => word & 0xfff0_0000 == 0xd530_0000 && argument(rd),
         _ => argument(rd),
     }
 }
 
-pub fn first_instruction(code: &Code<'_>) -> Option<(bool, bool)> {
-    let (at, word) = words(code).next()?;
+pub fn first(code: &Code<'_>, convention: Convention) -> Option<First> {
+    let mut rest = words(code);
+    if convention == Convention::Go && has_jump_to(code, code.address) {
+        rest.by_ref()
+            .take(MAX_STEPS)
+            .find(|&(at, word)| matches!(kind(at, word), Kind::ConditionalBranch { .. }))?;
+    }
+    let (at, word) = rest.next()?;
     let kind = kind(at, word);
-    Some((kind != Kind::Unprobeable, is_simulated(kind)))
+    Some(First {
+        address: at,
+        fires: kind != Kind::Unprobeable,
+        emulated: is_simulated(kind),
+    })
 }
 
 pub fn leaves_to(code: &Code<'_>) -> Vec<u64> {
@@ -206,6 +236,20 @@ pub fn leaves_to(code: &Code<'_>) -> Vec<u64> {
         })
         .filter(|target| !(code.address..end).contains(target))
         .collect()
+}
+
+pub fn calls_to(code: &Code<'_>, target: u64) -> Vec<u64> {
+    let call = Kind::Branch { target, link: true };
+    words(code)
+        .filter(|&(at, word)| kind(at, word) == call)
+        .map(|(at, _)| at)
+        .collect()
+}
+
+/// `str x0, [sp, #…]`, the first
+pub fn go_home_of_first_argument(code: &Code<'_>) -> Option<u32> {
+    let (_, store) = words(code).find(|(_, word)| word & 0xffc0_03ff == 0xf900_03e0)?;
+    Some(((store >> 10) & 0xfff) << 3)
 }
 
 /// `adrp x16; ldr x17, [x16, …]; add x16, …; br x17`, maybe after `bti c`.
@@ -275,6 +319,7 @@ mod tests {
 
     const AT: u64 = 0x1000;
     const FIVE: Wanted = Wanted {
+        convention: Convention::C,
         arguments: 5,
         result: true,
     };
@@ -386,7 +431,9 @@ mod tests {
 
     #[test]
     fn silent_instructions_get_no_probe() {
-        let first = |word: u32| first_instruction(&code(&word.to_le_bytes()));
+        let first = |word: u32| {
+            first(&code(&word.to_le_bytes()), Convention::C).map(|f| (f.fires, f.emulated))
+        };
         // ldr literal, ldxr, svc, retaa, wfi
         for silent in [LDR_LITERAL, 0xc85f_7c41, 0xd400_0001, RETAA, 0xd503_207f] {
             assert_eq!(first(silent), Some((false, false)), "{silent:x}");
@@ -397,7 +444,41 @@ mod tests {
         for simulated in [CBZ_X0, BL, B_AWAY, RET, ADRP_X4] {
             assert_eq!(first(simulated), Some((true, true)), "{simulated:x}");
         }
+        // ldr x9, literal: passed over, the site is behind it; ldr x4 loses an argument.
+        let other = [SUB_SP, 0x5800_0049, CBZ_X0, RET, RET];
+        assert_eq!(place(&other, FIVE), Some((8, returns_at(&[12, 16]))));
         assert_eq!(place(&[SUB_SP, LDR_LITERAL, CBZ_X0, RET], FIVE), None);
+    }
+
+    #[test]
+    fn a_go_function_is_probed_past_the_check_of_its_stack() {
+        let three = Wanted {
+            convention: Convention::Go,
+            arguments: 3,
+            result: false,
+        };
+        let back = 0x17ff_fffc;
+        // ldr x16, [x28, #16]; b.ls; tbnz w2; ret; b to the first
+        let grows = [0xf940_0b90, 0x5400_0069, TBNZ_W2, RET, back];
+        assert_eq!(place(&grows, three), Some((8, None)));
+        assert_eq!(place(&grows[..4], three), Some((4, None)));
+        // A loop that comes back to the site: then the first instruction past the check.
+        let looped = [
+            0xf940_0b90,
+            0x5400_0069,
+            STP_FP_LR,
+            TBNZ_W2,
+            0x17ff_ffff,
+            RET,
+            0x17ff_fffa,
+        ];
+        assert_eq!(place(&looped, three), None);
+        let looped = bytes(&looped);
+        let first = code(&looped).at_entry(three).unwrap();
+        assert_eq!((first.entry, first.cost), (AT + 8, SiteCost::Stepped));
+        let code_bytes = bytes(&[0xf900_3fe0, BL]);
+        assert_eq!(code(&code_bytes).go_home_of_first_argument(), Some(0x78));
+        assert_eq!(code(&code_bytes).calls_to(AT + 4 + 0x100), [AT + 4]);
     }
 
     #[test]

@@ -7,16 +7,17 @@ use iced_x86::{Code as Op, Decoder, DecoderOptions, FlowControl, Instruction};
 use iced_x86::{Mnemonic, OpKind, Register};
 
 use super::super::plan::SiteCost;
-use super::{Code, PlacedExit, Placement, Wanted};
+use super::{Code, Convention, First, PlacedExit, Placement, Wanted};
 
-/// In the order of the calling convention.
-const ARGUMENTS: [Register; 5] = [
-    Register::RDI,
-    Register::RSI,
-    Register::RDX,
-    Register::RCX,
-    Register::R8,
-];
+/// Integer arguments in their order.
+const fn arguments(convention: Convention) -> [Register; 5] {
+    use Register::{R8, RAX, RBX, RCX, RDI, RDX, RSI};
+    match convention {
+        Convention::C => [RDI, RSI, RDX, RCX, R8],
+        Convention::Go => [RAX, RBX, RCX, RDI, RSI],
+    }
+}
+
 /// How far from the entry a site is looked for.
 const MAX_STEPS: usize = 10;
 /// Prefixes that make the kernel refuse a probe without a word: the segment overrides
@@ -66,8 +67,15 @@ fn has_refused_prefix(bytes: &[u8]) -> bool {
 }
 
 pub fn cheap(code: &Code<'_>, wanted: Wanted) -> Option<Placement> {
-    let kept = ARGUMENTS.get(..wanted.arguments)?;
+    let kept = arguments(wanted.convention);
+    let kept = kept.get(..wanted.arguments)?;
+    let mut begins_anew = wanted.convention == Convention::Go && has_jump_to(code, code.address);
     for (instruction, bytes) in instructions(code).take(MAX_STEPS) {
+        if begins_anew && instruction.flow_control() == FlowControl::ConditionalBranch {
+            // The check of the stack, which runs a second time after the stack has grown.
+            begins_anew = false;
+            continue;
+        }
         if is_emulated(bytes) {
             let entry = instruction.ip();
             return (!is_jumped_to(code, entry)).then(|| Placement {
@@ -107,15 +115,27 @@ fn keeps(instruction: &Instruction, kept: &[Register], stack: bool) -> bool {
 
 /// Whether a loop comes back to the site, which would look like another call.
 fn is_jumped_to(code: &Code<'_>, site: u64) -> bool {
+    let inside = |target| target > code.address && target <= site;
     site != code.address
         && instructions(code)
             .filter_map(|(i, _)| direct_target(&i))
-            .any(|target| target > code.address && target <= site)
+            .any(inside)
 }
 
-/// `(a probe fires there, it is emulated)`; `None`: no instruction.
-pub fn first_instruction(code: &Code<'_>) -> Option<(bool, bool)> {
-    let (instruction, bytes) = instructions(code).next()?;
+fn has_jump_to(code: &Code<'_>, target: u64) -> bool {
+    instructions(code).any(|(i, _)| {
+        i.flow_control() == FlowControl::UnconditionalBranch && direct_target(&i) == Some(target)
+    })
+}
+
+pub fn first(code: &Code<'_>, convention: Convention) -> Option<First> {
+    let mut rest = instructions(code);
+    if convention == Convention::Go && has_jump_to(code, code.address) {
+        rest.by_ref()
+            .take(MAX_STEPS)
+            .find(|(i, _)| i.flow_control() == FlowControl::ConditionalBranch)?;
+    }
+    let (instruction, bytes) = rest.next()?;
     let plain = matches!(
         instruction.mnemonic(),
         Mnemonic::Endbr64
@@ -131,7 +151,12 @@ pub fn first_instruction(code: &Code<'_>) -> Option<(bool, bool)> {
             | Mnemonic::Lea
     );
     let emulated = is_emulated(bytes);
-    Some(((emulated || plain) && !has_refused_prefix(bytes), emulated))
+    let fires = (emulated || plain) && !has_refused_prefix(bytes);
+    Some(First {
+        address: instruction.ip(),
+        fires,
+        emulated,
+    })
 }
 
 fn direct_target(instruction: &Instruction) -> Option<u64> {
@@ -149,6 +174,27 @@ pub fn leaves_to(code: &Code<'_>) -> Vec<u64> {
         .filter_map(|(i, _)| direct_target(&i))
         .filter(|target| !(code.address..end).contains(target))
         .collect()
+}
+
+pub fn calls_to(code: &Code<'_>, target: u64) -> Vec<u64> {
+    instructions(code)
+        .map(|(i, _)| i)
+        .filter(|i| i.flow_control() == FlowControl::Call && direct_target(i) == Some(target))
+        .map(|i| i.ip())
+        .collect()
+}
+
+/// `mov [rsp+…], rax`, the first
+pub fn go_home_of_first_argument(code: &Code<'_>) -> Option<u32> {
+    let stores = |i: &Instruction| {
+        i.code() == Op::Mov_rm64_r64
+            && i.op0_kind() == OpKind::Memory
+            && i.memory_base() == Register::RSP
+            && i.memory_index() == Register::None
+            && i.op1_register() == Register::RAX
+    };
+    let store = instructions(code).map(|(i, _)| i).find(stores)?;
+    u32::try_from(store.memory_displacement64()).ok()
 }
 
 pub fn is_linkage_stub(code: &Code<'_>) -> bool {
@@ -214,6 +260,7 @@ mod tests {
 
     const AT: u64 = 0x1000;
     const FIVE: Wanted = Wanted {
+        convention: Convention::C,
         arguments: 5,
         result: true,
     };
@@ -267,7 +314,7 @@ mod tests {
         assert_eq!(site(lea_r8_then_push, FIVE), None);
         let four = Wanted {
             arguments: 4,
-            result: true,
+            ..FIVE
         };
         assert_eq!(site(lea_r8_then_push, four), Some(7));
     }
@@ -306,7 +353,7 @@ mod tests {
 
     #[test]
     fn silent_instructions_get_no_probe() {
-        let first = |bytes| first_instruction(&code(bytes));
+        let first = |bytes| first(&code(bytes), Convention::C).map(|f| (f.fires, f.emulated));
         assert_eq!(
             first(b"\x66\x2e\x0f\x1f\x84\x00\x00\x00\x00\x00"),
             Some((false, false))
@@ -317,6 +364,35 @@ mod tests {
         assert_eq!(first(b"\xf3\x0f\x1e\xfa"), Some((true, false)));
         assert_eq!(first(b"\x55"), Some((true, true)));
         assert_eq!(first(b""), None);
+    }
+
+    #[test]
+    fn a_go_function_is_probed_past_the_check_of_its_stack() {
+        let three = Wanted {
+            convention: Convention::Go,
+            arguments: 3,
+            result: false,
+        };
+        // cmp rsp,[r14+0x10]; jbe +3; push rbp; mov rbp,rsp; jmp 0
+        let grows = b"\x49\x3b\x66\x10\x76\x03\x55\x89\xe5\xeb\xf5";
+        assert_eq!(site(grows, three), Some(6));
+        // The same, and nothing begins anew.
+        let plain = b"\x49\x3b\x66\x10\x76\x03\x55\x89\xe5\xc3";
+        assert_eq!(site(plain, three), Some(4));
+        // mov rbx,rax; push: the second argument is gone.
+        assert_eq!(site(b"\x48\x89\xc3\x55", three), None);
+        assert_eq!(
+            code(b"\x48\x89\x44\x24\x68").go_home_of_first_argument(),
+            Some(0x68)
+        );
+        assert_eq!(
+            code(b"\x48\x89\x5c\x24\x68").go_home_of_first_argument(),
+            None
+        );
+        assert_eq!(
+            code(b"\x90\xe8\x10\x00\x00\x00").calls_to(AT + 0x16),
+            [AT + 1]
+        );
     }
 
     #[test]

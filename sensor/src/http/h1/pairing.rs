@@ -30,6 +30,8 @@ pub(super) struct Pairing {
     exchanges: VecDeque<Exchange>,
     /// Requests given up whose response may still come.
     given_up: u64,
+    /// Bytes that are missing where the next response is due.
+    missing: Missing,
     /// The client waited for leave to send its content and got its answer instead.
     pub declined: bool,
     /// What to speak from here on.
@@ -74,6 +76,7 @@ impl Pairing {
             next,
             exchanges: VecDeque::new(),
             given_up: 0,
+            missing: Missing::NONE,
             declined: false,
             handover: None,
         }
@@ -92,6 +95,7 @@ impl Pairing {
 
     /// Ends the `oldest` exchanges, as their responses were lost.
     fn give_up(&mut self, at: Timestamp, oldest: usize, out: &mut Out<'_>) {
+        self.tell_missing(at, out);
         for exchange in self.exchanges.iter_mut().take(oldest) {
             exchange.end_response(at, End::Lost, out);
             exchange.end_request(at, End::Lost, out);
@@ -101,6 +105,7 @@ impl Pairing {
 
     /// Ends what is left when the connection does.
     pub fn close(&mut self, at: Timestamp, out: &mut Out<'_>) {
+        self.tell_missing(at, out);
         for exchange in &mut self.exchanges {
             exchange.end_request(at, End::Unfinished, out);
             exchange.end_response(at, End::Unfinished, out);
@@ -156,7 +161,20 @@ impl Pairing {
         if let Some(exchange) = self.responding() {
             exchange.response = Phase::Begun;
         }
+        // Its head is whole: what is missing was something else.
+        self.missing = Missing::NONE;
         self.settle(at, out);
+    }
+
+    /// Tells the exchange whose response is due that it was in a hole.
+    fn tell_missing(&mut self, at: Timestamp, out: &mut Out<'_>) {
+        let missing = std::mem::take(&mut self.missing);
+        if !missing.is_none()
+            && let Some(exchange) = self.responding()
+        {
+            let gap = Step::ResponseBody(Segment::Gap(missing));
+            emit(exchange.id, at, gap, out);
+        }
     }
 
     fn awaited(&self) -> usize {
@@ -278,7 +296,10 @@ impl Messages for Responses<'_, '_> {
         let exchange = pairing.responding()?;
         let (response, framing) = parse::response(head.bytes, &exchange.method)?;
         let (id, handover) = (exchange.id, upgrade(exchange.id, &response));
-        emit(id, head.at, Step::Response(Box::new(response)), out);
+        // Where HTTP/2 takes over, the answer proper is yet to come.
+        if !matches!(handover, Handover::Http2 { .. }) {
+            emit(id, head.at, Step::Response(Box::new(response)), out);
+        }
         if let Some(exchange) = pairing.responding()
             && exchange.waits_for_leave
             && !exchange.request_over
@@ -305,9 +326,10 @@ impl Messages for Responses<'_, '_> {
         self.pairing.settle(at, self.out);
     }
 
-    /// What is missing belonged, as far as can be told, to the response that is due.
-    fn lost(&mut self, at: Timestamp, missing: Missing) {
-        self.body(at, Segment::Gap(missing));
+    fn lost(&mut self, _: Timestamp, missing: Missing) {
+        if self.pairing.responding().is_some() {
+            self.pairing.missing = self.pairing.missing.and(missing);
+        }
     }
 
     fn broken(&mut self, start: &[u8]) {

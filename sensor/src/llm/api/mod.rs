@@ -3,10 +3,18 @@
 //! In: JSON text. Out: [`Ask`] and [`Reply`]. Must not know: hosts, heads, times.
 
 mod anthropic;
+mod aws;
+mod cohere;
+mod google;
+mod mcp;
 mod media;
+mod ollama;
 mod openai;
+mod rerank;
 pub(super) mod route;
 mod shape;
+mod tgi;
+mod watsonx;
 
 use super::attr::Attributes;
 use super::call::{ChatMessage, Name, Part, Request};

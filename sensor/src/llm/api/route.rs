@@ -1,6 +1,8 @@
 //! Which dialect a path belongs to.
 
-use super::{Dialect, anthropic, openai, shape};
+use smallvec::SmallVec;
+
+use super::{Dialect, anthropic, aws, cohere, google, ollama, openai, rerank, shape, tgi, watsonx};
 
 /// What a path says.
 #[derive(Clone, Debug)]
@@ -8,10 +10,12 @@ pub(in crate::llm) struct Route {
     pub(in crate::llm) dialect: &'static dyn Dialect,
     /// The model, where the path names it; percent-encoded.
     pub(in crate::llm) model: Option<Box<str>>,
-    /// Whether the reply is a stream, where the path tells.
+    /// Set where the path says that the reply is a stream.
     pub(in crate::llm) stream: Option<bool>,
-    /// Another operation than the dialect's.
-    pub(in crate::llm) operation: Option<&'static str>,
+    /// Agent and conversation, where the path names them.
+    pub(in crate::llm) agent: Option<(Box<str>, Box<str>)>,
+    /// Whether a reply is needed to be sure that this is a call.
+    pub(in crate::llm) guessed: bool,
 }
 
 impl Route {
@@ -20,7 +24,15 @@ impl Route {
             dialect,
             model: None,
             stream: None,
-            operation: None,
+            agent: None,
+            guessed: false,
+        }
+    }
+
+    pub(super) fn guess(dialect: &'static dyn Dialect) -> Self {
+        Self {
+            guessed: true,
+            ..Self::to(dialect)
         }
     }
 
@@ -29,13 +41,13 @@ impl Route {
         self
     }
 
-    fn streams(mut self, stream: bool) -> Self {
-        self.stream = stream.then_some(true);
+    fn streaming(mut self) -> Self {
+        self.stream = Some(true);
         self
     }
 
-    fn operation(mut self, operation: &'static str) -> Self {
-        self.operation = Some(operation);
+    fn agent(mut self, agent: &str, session: &str) -> Self {
+        self.agent = Some((agent.into(), session.into()));
         self
     }
 }
@@ -46,36 +58,52 @@ const MAX_SEGMENTS: usize = 16;
 /// The dialect of a request to `path` at `provider` (empty where nobody known).
 /// `None`: no call, as far as the path tells.
 pub(in crate::llm) fn by_path(provider: &str, path: &str) -> Option<Route> {
-    let mut segments: smallvec::SmallVec<[&str; MAX_SEGMENTS]> = path
+    let mut segments: SmallVec<[&str; MAX_SEGMENTS]> = path
         .rsplit('/')
         .filter(|s| !s.is_empty())
         .take(MAX_SEGMENTS)
         .collect();
     segments.reverse();
-    openai_path(provider, &segments).or_else(|| anthropic_path(&segments))
+    let own = match provider {
+        "cohere" => cohere_path(&segments),
+        "writer" => writer_path(&segments),
+        "huggingface" => huggingface_path(&segments),
+        _ => None,
+    };
+    own.or_else(|| google_path(&segments))
+        .or_else(|| aws_path(&segments))
+        .or_else(|| openai_path(&segments))
+        .or_else(|| anthropic_path(&segments))
+        .or_else(|| native_path(&segments))
 }
 
-fn openai_path(provider: &str, path: &[&str]) -> Option<Route> {
-    let route = match path {
-        [.., "chat", "completions"] => Route::to(&openai::chat::Chat),
-        [.., "agents" | "fim", "completions"] | [.., "prompts", _, "completions"] => {
-            Route::to(&openai::chat::Chat)
-        }
-        [.., "v1", "chat"] if provider == "writer" => Route::to(&openai::chat::Chat),
-        [.., "responses"] | [.., "responses", "compact"] => {
-            Route::to(&openai::responses::Responses)
-        }
-        [.., "completions"] => Route::to(&openai::completions::Completions),
-        [.., "embeddings"] => Route::to(&openai::embeddings::Embeddings),
+fn openai_path(path: &[&str]) -> Option<Route> {
+    let dialect: &'static dyn Dialect = match path {
+        [.., "chat", "completions"] => &openai::chat::Chat,
+        [.., "agents" | "fim", "completions"] => &openai::chat::Chat,
+        [.., "prompts", _, "completions"] => &openai::chat::Chat,
+        [.., "responses"] | [.., "responses", "compact"] => &openai::responses::Responses,
+        [.., "completions"] => &openai::completions::Completions,
+        [
+            ..,
+            "embeddings" | "multimodalembeddings" | "contextualizedembeddings",
+        ] if !path.ends_with(&["api", "embeddings"]) => &openai::embeddings::Embeddings,
+        [.., "images", "generations" | "edits" | "variations"] => &openai::images::Images,
+        [.., "audio", "transcriptions" | "translations"] => &openai::audio::Transcription,
+        [.., "audio", "speech"] => &openai::audio::Speech,
+        [.., "moderations"] => &openai::moderations::Moderations,
+        [.., "threads", _, "runs"] | [.., "threads", "runs"] => &openai::assistants::Assistants,
+        [.., "runs", _, "submit_tool_outputs"] => &openai::assistants::Assistants,
+        [.., "rerank" | "reranking"] => &rerank::Rerank,
         _ => return None,
     };
-    // Azure's older paths name the model that was deployed, not the model.
-    Some(match path {
-        [.., "deployments" | "engines", model, _] | [.., "deployments", model, _, _] => {
-            route.model(model)
-        }
-        _ => route,
-    })
+    // Azure's older paths name what was deployed.
+    let deployment = path
+        .iter()
+        .position(|s| matches!(*s, "deployments" | "engines"));
+    let model = deployment.and_then(|at| path.get(at.saturating_add(1)));
+    let route = Route::to(dialect);
+    Some(model.map_or(route.clone(), |model| route.model(model)))
 }
 
 fn anthropic_path(path: &[&str]) -> Option<Route> {
@@ -86,9 +114,121 @@ fn anthropic_path(path: &[&str]) -> Option<Route> {
     }
 }
 
+/// `…/models/{model}:{verb}`, and interactions.
+fn google_path(path: &[&str]) -> Option<Route> {
+    let (publisher, last) = match path {
+        [.., "v1beta" | "v1" | "v1alpha" | "v1beta1", "interactions"] => {
+            return Some(Route::to(&google::interactions::Interactions));
+        }
+        [.., "publishers", publisher, "models", last] => (Some(*publisher), *last),
+        [.., last] => (None, *last),
+        [] => return None,
+    };
+    let (model, verb) = last.rsplit_once(':')?;
+    let route = match (verb, publisher) {
+        ("generateContent", _) => Route::to(&google::generate::Generate),
+        ("streamGenerateContent", _) => Route::to(&google::generate::Generate).streaming(),
+        ("embedContent" | "batchEmbedContents", _) => Route::to(&google::embed::Embed),
+        ("rawPredict", Some("anthropic")) => Route::to(&anthropic::messages::Messages),
+        ("streamRawPredict", Some("anthropic")) => {
+            Route::to(&anthropic::messages::Messages).streaming()
+        }
+        ("rawPredict", Some(_)) => Route::to(&openai::chat::Chat),
+        ("streamRawPredict", Some(_)) => Route::to(&openai::chat::Chat).streaming(),
+        ("predict", Some("google")) if model.contains("embedding") => {
+            Route::to(&google::embed::Embed)
+        }
+        ("predict", Some("google")) if model.starts_with("image") => {
+            Route::to(&openai::images::Images)
+        }
+        _ => return None,
+    };
+    // Code Assist has one path for all models.
+    let named = !model.starts_with("v1internal");
+    Some(if named { route.model(model) } else { route })
+}
+
+fn aws_path(path: &[&str]) -> Option<Route> {
+    match path {
+        [.., "model", model, verb] => {
+            let route = match *verb {
+                "converse" => Route::to(&aws::converse::Converse),
+                "converse-stream" => Route::to(&aws::converse::Converse).streaming(),
+                "invoke" => Route::to(&aws::invoke::Invoke),
+                "invoke-with-response-stream" => Route::to(&aws::invoke::Invoke).streaming(),
+                _ => return None,
+            };
+            Some(route.model(model))
+        }
+        [
+            ..,
+            "agents",
+            agent,
+            "agentAliases",
+            _,
+            "sessions",
+            session,
+            "text",
+        ] => Some(Route::to(&aws::agent::Agent).agent(agent, session)),
+        ["agents", session] => Some(Route::to(&aws::agent::Agent).agent("", session)),
+        ["retrieveAndGenerate" | "retrieveAndGenerateStream"] => {
+            Some(Route::to(&aws::agent::Agent))
+        }
+        [.., "endpoints", _, "invocations"] => Some(Route::to(&tgi::Tgi)),
+        [.., "endpoints", _, "invocations-response-stream"] => {
+            Some(Route::to(&tgi::Tgi).streaming())
+        }
+        _ => None,
+    }
+}
+
+fn cohere_path(path: &[&str]) -> Option<Route> {
+    let dialect: &'static dyn Dialect = match path {
+        [.., "chat"] => &cohere::chat::Chat,
+        [.., "generate"] => &cohere::generate::Generate,
+        [.., "embed"] => &cohere::embed::Embed,
+        _ => return None,
+    };
+    Some(Route::to(dialect))
+}
+
+fn writer_path(path: &[&str]) -> Option<Route> {
+    matches!(path, [.., "chat"]).then(|| Route::to(&openai::chat::Chat))
+}
+
+fn huggingface_path(path: &[&str]) -> Option<Route> {
+    match path {
+        ["models", owner, model] => Some(Route::to(&tgi::Tgi).model(&format!("{owner}/{model}"))),
+        ["models", model] => Some(Route::to(&tgi::Tgi).model(model)),
+        [] => Some(Route::to(&tgi::Tgi)),
+        _ => None,
+    }
+}
+
+/// Servers with paths of their own, at any host.
+fn native_path(path: &[&str]) -> Option<Route> {
+    let dialect: &'static dyn Dialect = match path {
+        [.., "api", "chat"] => &ollama::Chat,
+        [.., "api", "generate"] => &ollama::Generate,
+        [.., "api", "embed" | "embeddings"] => &ollama::Embed,
+        [.., "v2", "chat"] => &cohere::chat::Chat,
+        [.., "v1" | "v2", "embed"] => &cohere::embed::Embed,
+        [.., "text", "generation" | "generation_stream"] => &watsonx::Watsonx,
+        [.., "generation", "text" | "text_stream"] => &watsonx::Watsonx,
+        [.., "text", "chat" | "chat_stream"] => &openai::chat::Chat,
+        ["generate" | "generate_stream"] => &tgi::Tgi,
+        _ => return None,
+    };
+    let route = Route::to(dialect);
+    Some(match path.last() {
+        Some(last) if last.ends_with("_stream") => route.streaming(),
+        _ => route,
+    })
+}
+
 /// The dialect of a request whose path is unknown or says nothing, by its body.
 pub(in crate::llm) fn by_body(provider: &str, body: &str) -> Option<Route> {
-    shape::Shape::of(body)?.route(provider)
+    shape::route(provider, body)
 }
 
 /// Whether `body` may be a request in this dialect; asked where only the path spoke

@@ -1,7 +1,8 @@
-//! Which dialect a request's body has the shape of.
+//! Which dialect a request's body has the shape of, where its path was not seen or
+//! says nothing.
 
 use super::route::Route;
-use super::{anthropic, openai};
+use super::{Dialect, anthropic, aws, cohere, google, mcp, ollama, openai, rerank, tgi, watsonx};
 use crate::llm::json::{List, Raw, Str, parse, wire};
 
 wire! {
@@ -9,21 +10,58 @@ wire! {
     pub(super) struct Shape<'a> {
         model: Str<'a>,
         messages: Raw<'a>,
+        message: Raw<'a>,
         prompt: Raw<'a>,
         input: Raw<'a>,
         inputs: Raw<'a>,
-        max_tokens_to_sample: Raw<'a>,
-        anthropic_version: Raw<'a>,
-        system: Raw<'a>,
-        instructions: Raw<'a>,
-        encoding_format: Raw<'a>,
-        max_output_tokens: Raw<'a>,
+        query: Raw<'a>,
+        documents: Raw<'a>,
+        texts: Raw<'a> = "texts" | "images",
+        contents: Raw<'a>,
+        content: Raw<'a>,
+        requests: Raw<'a>,
+        instances: Raw<'a>,
+        request: Raw<'a>,
+        voice: Raw<'a>,
+        size: Raw<'a> = "size" | "aspect_ratio" | "quality",
+        file: Raw<'a> = "file.filename" | "input_audio" | "file",
+        assistant: Raw<'a> = "assistant_id" | "tool_outputs",
+        embeds: Raw<'a> = "encoding_format" | "input_type" | "output_dimension" | "output_dtype",
+        to_sample: Raw<'a> = "max_tokens_to_sample",
+        max_tokens: Raw<'a>,
+        anthropic: Raw<'a> = "anthropic_version" | "system" | "thinking",
+        converse: Raw<'a> = "inferenceConfig" | "toolConfig" | "guardrailConfig" | "additionalModelRequestFields",
+        schema: Raw<'a> = "schemaVersion" | "taskType",
+        input_text: Raw<'a> = "inputText",
+        agent: Raw<'a> = "enableTrace" | "sessionState" | "endSession" | "retrieveAndGenerateConfiguration",
+        watsonx: Raw<'a> = "model_id",
+        ollama: Raw<'a> = "options" | "keep_alive" | "raw" | "think",
         tools: List<Tool<'a>>,
     }
 
     struct Tool<'a> {
         input_schema: Raw<'a>,
     }
+
+    struct Message<'a> {
+        content: List<Block<'a>>,
+    }
+
+    struct Block<'a> {
+        kind: Str<'a> = "type",
+    }
+}
+
+/// A dialect found by shape.
+pub(super) fn route(provider: &str, body: &str) -> Option<Route> {
+    let raw = Raw::of(body.trim_start());
+    let batch: List<mcp::Request<'_>> = raw.one_or_many();
+    if batch.first().is_some_and(mcp::Request::is_mcp) {
+        return Some(Route::to(&mcp::Mcp));
+    }
+    let shape = Shape::of(body)?;
+    let dialect = shape.own(provider).or_else(|| shape.common(provider))?;
+    Some(Route::guess(dialect))
 }
 
 impl<'a> Shape<'a> {
@@ -33,32 +71,162 @@ impl<'a> Shape<'a> {
             .then(|| parse(body))?
     }
 
-    /// The dialect that this is, where there is one that is likely.
-    pub(super) fn route(&self, _provider: &str) -> Option<Route> {
-        if self.messages.is_list() && !self.model.is_empty() {
-            return Some(if self.is_anthropic() {
-                Route::to(&anthropic::messages::Messages)
-            } else {
-                Route::to(&openai::chat::Chat)
-            });
+    /// What only this provider speaks.
+    fn own(&self, provider: &str) -> Option<&'static dyn Dialect> {
+        match provider {
+            "aws.bedrock" => self.bedrock(),
+            "aws.sagemaker" => Some(&tgi::Tgi),
+            "cohere" => self.cohere(),
+            "gcp.gemini" | "gcp.vertex_ai" | "gcp.gen_ai" => self.google(),
+            "ollama" if self.ollama.is_some() && self.messages.is_list() => Some(&ollama::Chat),
+            "ollama" if self.ollama.is_some() => Some(&ollama::Generate),
+            "ibm.watsonx.ai" if self.messages.is_some() => Some(&openai::chat::Chat),
+            "ibm.watsonx.ai" if self.watsonx.is_some() => Some(&watsonx::Watsonx),
+            _ => None,
         }
-        None
+    }
+
+    fn bedrock(&self) -> Option<&'static dyn Dialect> {
+        if self.agent.is_some() {
+            return Some(&aws::agent::Agent);
+        }
+        // The model stands in the path of Bedrock's own APIs.
+        if !self.model.is_empty() {
+            return None;
+        }
+        let messages: List<Message<'_>> = self.messages.parse();
+        let untyped = messages
+            .first()
+            .and_then(|message| message.content.first())
+            .is_some_and(|block| block.kind.is_empty());
+        if !self.schema.is_some() && (self.converse.is_some() || untyped) {
+            return Some(&aws::converse::Converse);
+        }
+        Some(&aws::invoke::Invoke)
+    }
+
+    fn cohere(&self) -> Option<&'static dyn Dialect> {
+        if self.query.is_some() && self.documents.is_some() {
+            Some(&rerank::Rerank)
+        } else if self.texts.is_some() || self.inputs.is_some() {
+            Some(&cohere::embed::Embed)
+        } else if self.messages.is_some() || self.message.is_some() {
+            Some(&cohere::chat::Chat)
+        } else if self.prompt.is_some() {
+            Some(&cohere::generate::Generate)
+        } else {
+            None
+        }
+    }
+
+    fn google(&self) -> Option<&'static dyn Dialect> {
+        if self.input.is_some() {
+            Some(&google::interactions::Interactions)
+        } else {
+            self.gemini()
+        }
+    }
+
+    fn gemini(&self) -> Option<&'static dyn Dialect> {
+        if self.contents.is_some() || self.request.is_object() {
+            Some(&google::generate::Generate)
+        } else if self.content.is_object() || self.requests.is_list() || self.instances.is_list() {
+            Some(&google::embed::Embed)
+        } else {
+            None
+        }
+    }
+
+    /// What anybody may speak.
+    fn common(&self, provider: &str) -> Option<&'static dyn Dialect> {
+        if self.contents.is_list() {
+            return Some(&google::generate::Generate);
+        }
+        if self.model.is_empty() && provider.is_empty() {
+            return None;
+        }
+        if self.assistant.is_some() {
+            Some(&openai::assistants::Assistants)
+        } else if self.messages.is_list() {
+            Some(self.chat(provider))
+        } else if self.query.is_some() && self.documents.is_some() {
+            Some(&rerank::Rerank)
+        } else if self.file.is_some() {
+            Some(&openai::audio::Transcription)
+        } else if self.input.is_some() {
+            Some(self.reads_input())
+        } else if self.to_sample.is_some() {
+            Some(&anthropic::complete::Complete)
+        } else if self.prompt.is_some() {
+            let images = ["image", "dall-e", "flux", "imagine"]
+                .iter()
+                .any(|m| self.model.key().contains(m));
+            Some(if images || self.size.is_some() {
+                &openai::images::Images
+            } else {
+                &openai::completions::Completions
+            })
+        } else if self.inputs.is_some() {
+            Some(&tgi::Tgi)
+        } else {
+            None
+        }
+    }
+
+    fn chat(&self, provider: &str) -> &'static dyn Dialect {
+        let schemas = self.tools.iter().any(|tool| tool.input_schema.is_some());
+        // Anthropic wants a limit of every call; what has none counts tokens.
+        let spoken = provider == "anthropic" || self.anthropic.is_some() || schemas;
+        if spoken && (self.max_tokens.is_some() || provider == "anthropic") {
+            &anthropic::messages::Messages
+        } else {
+            &openai::chat::Chat
+        }
+    }
+
+    fn reads_input(&self) -> &'static dyn Dialect {
+        let named = |part: &str| self.model.key().contains(part);
+        if self.voice.is_some() || named("tts") {
+            &openai::audio::Speech
+        } else if self.embeds.is_some()
+            || ["embed", "voyage-", "bge-", "gte-", "e5-"]
+                .into_iter()
+                .any(named)
+        {
+            &openai::embeddings::Embeddings
+        } else if named("moderation") {
+            &openai::moderations::Moderations
+        } else {
+            &openai::responses::Responses
+        }
     }
 
     /// Whether it could be a request in `dialect`, whose path it was sent to.
     pub(super) fn fits(&self, dialect: &str) -> bool {
         match dialect {
-            "openai.chat" | "anthropic" => self.messages.is_some() || self.prompt.is_some(),
+            "openai.chat" | "bedrock.converse" => self.messages.is_some() || self.prompt.is_some(),
+            "anthropic" => self.messages.is_some(),
             "openai.responses" => self.input.is_some() || !self.model.is_empty(),
-            "openai.completions" | "anthropic.complete" => self.prompt.is_some(),
+            "openai.completions" | "anthropic.complete" | "images" => {
+                self.prompt.is_some() || self.instances.is_some()
+            }
             "openai.embeddings" => self.input.is_some() || self.inputs.is_some(),
-            _ => true,
+            "speech" | "moderations" => self.input.is_some(),
+            "transcription" => self.file.is_some(),
+            "rerank" => self.query.is_some(),
+            "tgi" => self.inputs.is_some(),
+            "gemini" | "gemini.embed" => self.gemini().is_some(),
+            "bedrock.agent" => self.input_text.is_some(),
+            "watsonx" => self.watsonx.is_some(),
+            "cohere.embed" => self.texts.is_some() || self.inputs.is_some(),
+            _ => {
+                !self.model.is_empty()
+                    || self.schema.is_some()
+                    || self.input_text.is_some()
+                    || self.prompt.is_some()
+                    || self.messages.is_some()
+                    || self.input.is_some()
+            }
         }
-    }
-
-    fn is_anthropic(&self) -> bool {
-        self.anthropic_version.is_some()
-            || self.system.is_some()
-            || self.tools.iter().any(|tool| tool.input_schema.is_some())
     }
 }

@@ -163,8 +163,15 @@ impl Dialect for Messages {
 impl StreamEvent<'_> {
     fn apply(&self, reply: &mut Reply) {
         let place = self.index.count().unwrap_or_default();
+        reply.recognised |= ["message_", "content_block_"]
+            .iter()
+            .any(|k| self.kind.key().starts_with(k));
         match self.kind.key() {
-            "message_start" => self.message.apply(reply),
+            "message_start" => {
+                self.message.apply(reply);
+                // A provisional count; the one that holds comes at the end.
+                reply.tokens.output = None;
+            }
             "content_block_start" => {
                 let block: Block<'_> = self.content_block.parse();
                 block.begin(place, self.content_block, reply);

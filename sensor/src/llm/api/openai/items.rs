@@ -18,7 +18,6 @@ wire! {
         arguments: Raw<'a> = "arguments" | "input",
         action: Raw<'a>,
         output: Raw<'a>,
-        execution: Str<'a>,
     }
 
     struct Piece<'a> {
@@ -48,8 +47,6 @@ impl<'a> Item<'a> {
             "reasoning" => Kind::Reasoning,
             "function_call" | "custom_tool_call" | "local_shell_call" | "computer_call"
             | "apply_patch_call" => Kind::ToolCall,
-            // The provider runs a shell or a search itself unless told otherwise.
-            "shell_call" | "tool_search_call" if self.execution.key() == "client" => Kind::ToolCall,
             "function_call_output"
             | "custom_tool_call_output"
             | "local_shell_call_output"

@@ -194,7 +194,9 @@ impl StreamEvent<'_> {
 
 impl Response<'_> {
     fn apply(&self, reply: &mut Reply) {
-        reply.recognised |= self.object.key().starts_with("response") || !self.status.is_empty();
+        let object = self.object.key();
+        reply.recognised |=
+            matches!(object, "response" | "response.compaction") || !self.status.is_empty();
         reply.set_id(self.id);
         reply.set_model(self.model);
         reply.tokens.update(self.usage.tokens());

@@ -1,0 +1,8 @@
+//! Amazon Bedrock's dialects.
+
+pub(super) mod agent;
+pub(super) mod converse;
+pub(super) mod invoke;
+pub(super) mod titan;
+
+pub(super) const BEDROCK: &str = "aws.bedrock";

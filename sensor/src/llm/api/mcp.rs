@@ -1,0 +1,155 @@
+//! Model Context Protocol: JSON-RPC over streamable HTTP, or over HTTP with SSE.
+
+use super::{Ask, Dialect, Event};
+use crate::llm::attr;
+use crate::llm::error;
+use crate::llm::json::{Bool, Int, List, Raw, Str, wire};
+use crate::llm::reply::Reply;
+
+#[derive(Debug)]
+pub(super) struct Mcp;
+
+wire! {
+    pub(super) struct Request<'a> {
+        jsonrpc: Str<'a>,
+        pub(super) method: Str<'a>,
+        id: Raw<'a>,
+        params: Params<'a>,
+    }
+
+    struct Params<'a> {
+        name: Str<'a>,
+        uri: Str<'a>,
+        arguments: Raw<'a>,
+        version: Str<'a> = "protocolVersion",
+        meta: Meta<'a> = "_meta",
+    }
+
+    struct Meta<'a> {
+        traceparent: Str<'a>,
+    }
+
+    struct Message<'a> {
+        method: Str<'a>,
+        result: Raw<'a>,
+        error: RpcError<'a>,
+    }
+
+    struct RpcError<'a> {
+        code: Int,
+        message: Str<'a>,
+    }
+
+    struct Outcome<'a> {
+        is_error: Bool = "isError",
+        version: Str<'a> = "protocolVersion",
+        content: Raw<'a>,
+        structured: Raw<'a> = "structuredContent",
+    }
+}
+
+/// What methods of the protocol begin with.
+const AREAS: [&str; 13] = [
+    "initialize",
+    "ping",
+    "tools/",
+    "prompts/",
+    "resources/",
+    "completion/",
+    "logging/",
+    "sampling/",
+    "elicitation/",
+    "roots/",
+    "notifications/",
+    "tasks/",
+    "server/",
+];
+
+impl Request<'_> {
+    /// Whether this is a request of the protocol, not of another that uses JSON-RPC.
+    pub(super) fn is_mcp(&self) -> bool {
+        let method = self.method.key();
+        self.jsonrpc.key() == "2.0"
+            && AREAS.iter().any(|area| match area.strip_suffix('/') {
+                Some(_) => method.starts_with(area),
+                None => method == *area,
+            })
+    }
+}
+
+impl Dialect for Mcp {
+    fn name(&self) -> &'static str {
+        "mcp"
+    }
+
+    fn operation(&self) -> &'static str {
+        "mcp"
+    }
+
+    fn provider(&self) -> &'static str {
+        "mcp"
+    }
+
+    fn request(&self, body: &str, ask: &mut Ask) {
+        let batch: List<Request<'_>> = Raw::of(body.trim_start()).one_or_many();
+        let Some(asked) = batch.first() else {
+            return;
+        };
+        let params = &asked.params;
+        let method = asked.method.key();
+        let attributes = &mut ask.attributes;
+        attributes.text(attr::MCP_METHOD, asked.method);
+        attributes.text(attr::RPC_REQUEST_ID, asked.id.string());
+        attributes.text(attr::MCP_PROTOCOL, params.version);
+        attributes.text(attr::MCP_RESOURCE, params.uri);
+        attributes.text(attr::TRACEPARENT, params.meta.traceparent);
+        if method == "tools/call" {
+            ask.operation = Some("execute_tool");
+            attributes.text(attr::TOOL_NAME, params.name);
+            if ask.content {
+                attributes.content(attr::TOOL_ARGUMENTS, params.arguments);
+            }
+        } else if method.starts_with("prompts/") {
+            attributes.text(attr::PROMPT_NAME, params.name);
+        }
+    }
+
+    fn whole(&self, body: &str, reply: &mut Reply) {
+        for message in &Raw::of(body.trim_start()).one_or_many::<Message<'_>>() {
+            message.apply(reply);
+        }
+    }
+
+    fn event(&self, event: &Event<'_>, reply: &mut Reply) {
+        self.whole(event.data, reply);
+    }
+}
+
+impl Message<'_> {
+    fn apply(&self, reply: &mut Reply) {
+        // What the server asks or announces before it answers.
+        if self.method.is_some() {
+            return;
+        }
+        if self.error.code.0.is_some() {
+            let code = self.error.code.0.unwrap_or_default().to_string();
+            reply.attributes.text(attr::RPC_STATUS, Str::plain(&code));
+            reply.fail(error::failure(Str::plain(&code), self.error.message));
+        }
+        if !self.result.is_some() {
+            return;
+        }
+        reply.recognised = true;
+        reply.ended = true;
+        reply.progressed();
+        let outcome: Outcome<'_> = self.result.parse();
+        reply.attributes.text(attr::MCP_PROTOCOL, outcome.version);
+        if outcome.is_error.0 == Some(true) {
+            reply.fail(error::failure(Str::plain("tool_error"), Str::default()));
+        }
+        if reply.keeps_content() {
+            let result = outcome.structured.or(outcome.content);
+            reply.attributes.content(attr::TOOL_RESULT, result);
+        }
+    }
+}
