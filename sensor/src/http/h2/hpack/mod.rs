@@ -91,8 +91,7 @@ impl Decoder {
     /// Clears the scratch space, as a credential may stand there, and keeps it small.
     fn wipe(&mut self) {
         for scratch in [&mut self.name, &mut self.value] {
-            scratch.fill(0);
-            scratch.clear();
+            wipe(scratch);
             scratch.shrink_to(SCRATCH);
         }
     }
@@ -203,13 +202,18 @@ fn integer(block: &mut &[u8], bits: u32) -> Option<usize> {
     None
 }
 
+fn wipe(scratch: &mut Vec<u8>) {
+    scratch.fill(0);
+    scratch.clear();
+}
+
 /// A string literal (section 5.2), put into `out` in place of what was there.
 fn string(block: &mut &[u8], out: &mut Vec<u8>) -> Option<()> {
     let coded = *block.first()? & 0x80 != 0;
     let length = integer(block, 7)?;
     let (octets, rest) = block.split_at_checked(length)?;
     *block = rest;
-    out.clear();
+    wipe(out);
     if coded {
         huffman::decode(octets, out).ok()
     } else {
