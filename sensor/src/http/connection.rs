@@ -6,7 +6,7 @@
 use crate::event::Direction;
 use crate::http::detect::{Outcome, Undecided};
 use crate::http::h1::{H1, Handover};
-use crate::http::h2::H2;
+use crate::http::h2::{self, H2};
 use crate::http::websocket::WebSocket;
 use crate::http::{Detection, End, ExchangeEvent, ExchangeId, Step};
 use crate::stream::Segment;
@@ -18,6 +18,20 @@ pub struct Connection {
     protocol: Protocol,
     /// The first exchange number that is free.
     next: u64,
+    /// Of protocols that were spoken before.
+    faults: Faults,
+}
+
+/// What went wrong on a connection, in counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Faults {
+    /// HTTP/1 heads that could not be read, or were too long.
+    pub refused_heads: u64,
+    /// Times that HTTP/1 framing was lost, to a hole or to bytes against the rules.
+    pub lost_framing: u64,
+    /// HTTP/1 responses that could not be joined to a request.
+    pub unpaired: u64,
+    pub http2: h2::Faults,
 }
 
 #[derive(Debug)]
@@ -82,7 +96,9 @@ impl Connection {
                         };
                         for (direction, held) in [(direction.opposite(), other), (direction, this)]
                         {
-                            self.feed(direction, held.at, Segment::Data(&held.bytes), out);
+                            if !held.bytes.is_empty() {
+                                self.feed(direction, held.at, Segment::Data(&held.bytes), out);
+                            }
                         }
                         continue;
                     }
@@ -139,7 +155,18 @@ impl Connection {
         }
     }
 
+    pub fn faults(&self) -> Faults {
+        let mut faults = self.faults;
+        match &self.protocol {
+            Protocol::Http1(h1) => h1.add_faults(&mut faults),
+            Protocol::Http2 { h2, .. } => faults.http2 = h2.faults(),
+            Protocol::Undecided(_) | Protocol::WebSocket { .. } | Protocol::Opaque => {}
+        }
+        faults
+    }
+
     fn end(&mut self, at: Timestamp, ended: bool, out: &mut dyn FnMut(ExchangeEvent<'_>)) {
+        self.faults = self.faults();
         match std::mem::replace(&mut self.protocol, Protocol::Opaque) {
             Protocol::Http1(mut h1) => h1.close(at, ended, out),
             Protocol::Http2 { mut h2, base } => h2.close(at, &mut shifted(base, out)),
@@ -162,6 +189,7 @@ impl Connection {
     }
 
     fn hand_over(&mut self, handover: Handover, out: &mut dyn FnMut(ExchangeEvent<'_>)) {
+        self.faults = self.faults();
         let before = std::mem::replace(&mut self.protocol, Protocol::Opaque);
         let Protocol::Http1(h1) = before else {
             return;

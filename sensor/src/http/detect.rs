@@ -25,8 +25,9 @@ pub enum StartLine {
 }
 
 impl StartLine {
-    /// What a whole line, its line end included, opens.
-    pub fn parse(line: &[u8]) -> Option<Self> {
+    /// What a whole line, its line end included, opens. `maybe_cut`: its start may be
+    /// missing, so that of methods only those are believed that are no others' end.
+    pub fn parse(line: &[u8], maybe_cut: bool) -> Option<Self> {
         let line = line.strip_suffix(b"\n")?;
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         if let Some(rest) = line.strip_prefix(b"HTTP/1.") {
@@ -49,7 +50,12 @@ impl StartLine {
         let (method, target) = head.split_at(space);
         let target = target.trim_ascii();
         let graphic = target.iter().all(|&b| b > b' ' && b != 0x7f);
-        (is_method(method) && !target.is_empty() && graphic).then_some(Self::Request)
+        let method = if maybe_cut {
+            COMMON_METHODS.contains(&method)
+        } else {
+            is_method(method)
+        };
+        (method && !target.is_empty() && graphic).then_some(Self::Request)
     }
 
     /// Whether a line that begins so may become one. Looks at a fixed number of bytes,
@@ -71,6 +77,9 @@ impl StartLine {
 }
 
 const LONGEST_METHOD: usize = 24;
+const COMMON_METHODS: [&[u8]; 8] = [
+    b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"CONNECT", b"OPTIONS", b"PATCH",
+];
 
 /// Any token would do (RFC 9110, section 9.1); all that are in use look like this.
 fn is_method(method: &[u8]) -> bool {
