@@ -225,3 +225,97 @@ fn shifted(base: u64, out: &mut dyn FnMut(ExchangeEvent<'_>)) -> impl FnMut(Exch
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Missing;
+
+    /// What a connection may hold for a peer that means ill.
+    const BOUND: usize = 256 << 10;
+
+    impl Connection {
+        fn held_bytes(&self) -> usize {
+            match &self.protocol {
+                Protocol::Undecided(undecided) => undecided.held_bytes(),
+                Protocol::Http1(h1) => h1.held_bytes(),
+                _ => 0,
+            }
+        }
+    }
+
+    /// Feeds `piece` again and again after `start`; gives what was held at most.
+    fn held(start: &[u8], piece: &[u8], times: usize, direction: Direction) -> usize {
+        let mut connection = Connection::new();
+        let at = Timestamp::default();
+        let out = &mut |_: ExchangeEvent<'_>| {};
+        connection.feed(Direction::Write, at, Segment::Data(start), out);
+        let mut most = 0;
+        for _ in 0..times {
+            connection.feed(direction, at, Segment::Data(piece), out);
+            most = most.max(connection.held_bytes());
+        }
+        most
+    }
+
+    #[test]
+    fn memory_is_bounded() {
+        use Direction::{Read, Write};
+        let request = b"GET / HTTP/1.1\r\n\r\n";
+        let endless: [(&[u8], &[u8], usize, Direction); 6] = [
+            (b"GET /", b"aaaaaaaaaaaaaaaa", 100_000, Write),
+            (b"GET / HTTP/1.1\r\n", b"a: b\r\n", 100_000, Write),
+            (b"GET / HTTP/1.1\r\na: ", b"b", 200_000, Write),
+            (request, request, 100_000, Write),
+            (request, b"HTTP/1.1 200 OK\r\nx", 100_000, Read),
+            (b"\0\0\x10\0\0\0\0\0\x01", b"\0", 200_000, Write),
+        ];
+        for (start, piece, times, direction) in endless {
+            let most = held(start, piece, times, direction);
+            assert!(most <= BOUND, "{most} for {}", piece.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn what_is_tried_after_a_hole_is_bounded() {
+        let mut connection = Connection::new();
+        let at = Timestamp::default();
+        let out = &mut |_: ExchangeEvent<'_>| {};
+        let lost = Missing { lost: 9, cut: 0 };
+        let head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+        connection.feed(
+            Direction::Write,
+            at,
+            Segment::Data(b"GET / HTTP/1.1\r\n\r\n"),
+            out,
+        );
+        connection.feed(Direction::Read, at, Segment::Data(head), out);
+        connection.feed(Direction::Read, at, Segment::Gap(lost), out);
+        for _ in 0..100_000 {
+            connection.feed(Direction::Read, at, Segment::Data(b"ffff\r\n"), out);
+            assert!(connection.held_bytes() <= BOUND);
+        }
+        assert_eq!(connection.faults().lost_framing, 1);
+    }
+
+    #[test]
+    fn faults_are_counted() {
+        let mut connection = Connection::new();
+        let at = Timestamp::default();
+        let mut feed = |direction, bytes: &[u8]| {
+            connection.feed(direction, at, Segment::Data(bytes), &mut |_| {});
+            connection.faults()
+        };
+        let faults = feed(
+            Direction::Read,
+            b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+        );
+        assert_eq!(faults.unpaired, 1);
+        let fields = b"a: b\r\n".repeat(300);
+        let faults = feed(
+            Direction::Write,
+            &[b"GET / HTTP/1.1\r\n", &fields[..], b"\r\n"].concat(),
+        );
+        assert_eq!((faults.refused_heads, faults.lost_framing), (1, 1));
+    }
+}

@@ -150,6 +150,12 @@ pub(super) enum Outcome<'a> {
 }
 
 impl Undecided {
+    #[cfg(test)]
+    pub fn held_bytes(&self) -> usize {
+        let side = |side: &Side| side.http1.held_bytes() + side.held.bytes.capacity();
+        side(&self.write) + side(&self.read)
+    }
+
     pub fn feed<'a>(
         &mut self,
         direction: Direction,

@@ -89,6 +89,11 @@ impl Half {
         }
     }
 
+    #[cfg(test)]
+    pub fn held_bytes(&self) -> usize {
+        self.buffer.capacity()
+    }
+
     /// Forgets what it is in, and looks for a message from here on.
     pub fn rescan(&mut self) {
         self.buffer.clear();

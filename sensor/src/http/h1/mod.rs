@@ -111,6 +111,13 @@ impl H1 {
         pairing.close(at, out);
     }
 
+    #[cfg(test)]
+    pub fn held_bytes(&self) -> usize {
+        let exchanges = self.pairing.exchanges.capacity();
+        let exchanges = exchanges.saturating_mul(size_of::<pairing::Exchange>());
+        exchanges + self.write.held_bytes() + self.read.held_bytes()
+    }
+
     fn feed_requests<'a>(
         &mut self,
         at: Timestamp,
