@@ -73,41 +73,13 @@ impl Connection {
         loop {
             let rest = match &mut self.protocol {
                 Protocol::Opaque => return,
-                Protocol::Undecided(undecided) => match undecided.feed(direction, at, segment) {
-                    Outcome::NeedMore => return,
-                    Outcome::NotForUs => {
-                        self.protocol = Protocol::Opaque;
-                        return;
+                Protocol::Undecided(undecided) => {
+                    let outcome = undecided.feed(direction, at, segment);
+                    match self.decide(direction, outcome, out) {
+                        Decided::Nothing => return,
+                        Decided::Again => continue,
+                        Decided::Rest(rest) => rest,
                     }
-                    Outcome::Http1 {
-                        requester,
-                        write,
-                        read,
-                        rest,
-                    } => {
-                        let h1 = H1::new(requester, self.next, write, read);
-                        self.protocol = Protocol::Http1(Box::new(h1));
-                        rest
-                    }
-                    Outcome::Http2 { other, this } => {
-                        self.protocol = Protocol::Http2 {
-                            h2: Box::new(H2::new(None)),
-                            base: self.next,
-                        };
-                        for (direction, held) in [(direction.opposite(), other), (direction, this)]
-                        {
-                            if !held.bytes.is_empty() {
-                                self.feed(direction, held.at, Segment::Data(&held.bytes), out);
-                            }
-                        }
-                        continue;
-                    }
-                },
-                Protocol::Http2 { h2, base } => {
-                    return h2.feed(direction, at, segment, &mut shifted(*base, out));
-                }
-                Protocol::WebSocket { socket, .. } => {
-                    return socket.feed(direction, at, segment, out);
                 }
                 Protocol::Http1(h1) => match h1.feed(direction, at, segment, out) {
                     None => return,
@@ -116,6 +88,12 @@ impl Connection {
                         rest
                     }
                 },
+                Protocol::Http2 { h2, base } => {
+                    return h2.feed(direction, at, segment, &mut shifted(*base, out));
+                }
+                Protocol::WebSocket { socket, .. } => {
+                    return socket.feed(direction, at, segment, out);
+                }
             };
             if rest.is_empty() {
                 return;
@@ -188,6 +166,45 @@ impl Connection {
         }
     }
 
+    /// Acts on what was found out with a segment; tells what of it is to be fed now.
+    fn decide<'a>(
+        &mut self,
+        direction: Direction,
+        outcome: Outcome<'a>,
+        out: &mut dyn FnMut(ExchangeEvent<'_>),
+    ) -> Decided<'a> {
+        match outcome {
+            Outcome::NeedMore => Decided::Nothing,
+            Outcome::NotForUs => {
+                self.protocol = Protocol::Opaque;
+                Decided::Nothing
+            }
+            Outcome::Http1 {
+                requester,
+                write,
+                read,
+                rest,
+            } => {
+                let h1 = H1::new(requester, self.next, write, read);
+                self.protocol = Protocol::Http1(Box::new(h1));
+                Decided::Rest(rest)
+            }
+            Outcome::Http2 { other, this } => {
+                self.protocol = Protocol::Http2 {
+                    h2: Box::new(H2::new(None)),
+                    base: self.next,
+                };
+                for (direction, held) in [(direction.opposite(), other), (direction, this)] {
+                    if !held.bytes.is_empty() {
+                        self.feed(direction, held.at, Segment::Data(&held.bytes), out);
+                    }
+                }
+                Decided::Again
+            }
+        }
+    }
+
+    /// Lets what the connection turns into take over.
     fn hand_over(&mut self, handover: Handover, out: &mut dyn FnMut(ExchangeEvent<'_>)) {
         self.faults = self.faults();
         let before = std::mem::replace(&mut self.protocol, Protocol::Opaque);
@@ -214,6 +231,13 @@ impl Connection {
             self.feed(requester, began, Segment::Data(&early), out);
         }
     }
+}
+
+/// What of a segment goes to the dissector that was chosen.
+enum Decided<'a> {
+    Nothing,
+    Again,
+    Rest(&'a [u8]),
 }
 
 /// Numbers the exchanges of a dissector that begins at 0 from `base` on.

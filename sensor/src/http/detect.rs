@@ -162,13 +162,11 @@ impl Undecided {
         at: Timestamp,
         segment: Segment<'a>,
     ) -> Outcome<'a> {
-        let first = self.last.is_none();
-        let turn = self.last.replace(direction) != Some(direction);
         let (this, other) = match direction {
             Direction::Write => (&mut self.write, &mut self.read),
             Direction::Read => (&mut self.read, &mut self.write),
         };
-        if turn {
+        if self.last.replace(direction) != Some(direction) {
             self.turns = self.turns.saturating_add(1);
             this.http1.turn();
         }
@@ -180,20 +178,11 @@ impl Undecided {
                 return Outcome::NeedMore;
             }
         };
-        if first && is_tls_record(bytes) {
+        if self.bytes == 0 && is_tls_record(bytes) {
             return Outcome::NotForUs;
         }
         if let Some((line, rest)) = this.http1.scan(at, bytes) {
-            let requester = match line {
-                StartLine::Request => direction,
-                StartLine::Response => direction.opposite(),
-            };
-            return Outcome::Http1 {
-                requester,
-                write: std::mem::take(&mut self.write.http1),
-                read: std::mem::take(&mut self.read.http1),
-                rest,
-            };
+            return self.http1(direction, line, rest);
         }
         if this.held.is_http2(at, bytes) {
             return Outcome::Http2 {
@@ -206,6 +195,19 @@ impl Undecided {
             return Outcome::NotForUs;
         }
         Outcome::NeedMore
+    }
+
+    /// The two halves, as `direction` began a message with a line of this kind.
+    fn http1<'a>(&mut self, direction: Direction, line: StartLine, rest: &'a [u8]) -> Outcome<'a> {
+        Outcome::Http1 {
+            requester: match line {
+                StartLine::Request => direction,
+                StartLine::Response => direction.opposite(),
+            },
+            write: std::mem::take(&mut self.write.http1),
+            read: std::mem::take(&mut self.read.http1),
+            rest,
+        }
     }
 }
 

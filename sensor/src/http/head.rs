@@ -121,50 +121,54 @@ fn is_authorization(value: &str) -> bool {
         })
 }
 
+/// Parameters of a query that authenticate, without separators.
+const QUERY_CREDENTIALS: [&str; 25] = [
+    "key",
+    "apikey",
+    "token",
+    "auth",
+    "authorization",
+    "bearer",
+    "jwt",
+    "assertion",
+    "sig",
+    "signature",
+    "secret",
+    "password",
+    "passwd",
+    "pwd",
+    "pass",
+    "credential",
+    "credentials",
+    "code",
+    "session",
+    "sas",
+    "sk",
+    "pat",
+    "ticket",
+    "hmac",
+    "otp",
+];
+/// What the names of others end in.
+const QUERY_CREDENTIAL_SUFFIXES: [&str; 8] = [
+    "key",
+    "token",
+    "secret",
+    "signature",
+    "password",
+    "credential",
+    "authorization",
+    "assertion",
+];
+
 /// Whether the parameter `name` of a query carries something that authenticates.
 fn is_query_credential(name: &str) -> bool {
-    const NAMES: [&str; 25] = [
-        "key",
-        "apikey",
-        "token",
-        "auth",
-        "authorization",
-        "bearer",
-        "jwt",
-        "assertion",
-        "sig",
-        "signature",
-        "secret",
-        "password",
-        "passwd",
-        "pwd",
-        "pass",
-        "credential",
-        "credentials",
-        "code",
-        "session",
-        "sas",
-        "sk",
-        "pat",
-        "ticket",
-        "hmac",
-        "otp",
-    ];
-    const SUFFIXES: [&str; 8] = [
-        "key",
-        "token",
-        "secret",
-        "signature",
-        "password",
-        "credential",
-        "authorization",
-        "assertion",
-    ];
     let plain: String = percent_decoded(name)
         .filter(|c| !matches!(c, '-' | '_' | '.'))
         .map(|c| c.to_ascii_lowercase())
         .collect();
-    NAMES.contains(&plain.as_str()) || SUFFIXES.iter().any(|suffix| plain.ends_with(suffix))
+    let ends = |suffix: &&str| plain.ends_with(suffix);
+    QUERY_CREDENTIALS.contains(&plain.as_str()) || QUERY_CREDENTIAL_SUFFIXES.iter().any(ends)
 }
 
 /// The characters of `text`, percent-encoded ASCII decoded.

@@ -145,26 +145,13 @@ impl Half {
         };
         while !rest.is_empty() {
             rest = match self.state {
-                State::Line(_) | State::Skip => match self.find(at, rest)? {
-                    (Found::Message(line, place), rest) if line != M::OPENS => {
-                        if place == Place::Turn {
-                            return Some(Stop::Reversed(rest));
-                        }
-                        self.pass_buffer();
-                        self.state = State::Line(Place::Line);
-                        rest
+                State::Line(_) | State::Skip => {
+                    let (found, rest) = self.find(at, rest)?;
+                    match self.open(at, found, messages) {
+                        true => rest,
+                        false => return Some(Stop::Reversed(rest)),
                     }
-                    (Found::Message(..), rest) => {
-                        if std::mem::take(&mut self.open) {
-                            messages.end(at, End::Lost);
-                        }
-                        rest
-                    }
-                    (Found::Chunk(size), rest) => {
-                        self.state = State::Trial(size);
-                        rest
-                    }
-                },
+                }
                 State::Head => match self.head(at, rest, messages) {
                     (rest, Some(Framing::Handover)) => return Some(Stop::Handover(rest)),
                     (rest, _) => rest,
@@ -181,6 +168,24 @@ impl Half {
         None
     }
 
+    /// Begins what was found; `false` where it shows that the sides are reversed.
+    fn open<M: Messages>(&mut self, at: Timestamp, found: Found, messages: &mut M) -> bool {
+        match found {
+            Found::Message(line, Place::Turn) if line != M::OPENS => return false,
+            Found::Message(line, _) if line != M::OPENS => {
+                self.pass_buffer();
+                self.state = State::Line(Place::Line);
+            }
+            Found::Message(..) => {
+                if std::mem::take(&mut self.open) {
+                    messages.end(at, End::Lost);
+                }
+            }
+            Found::Chunk(size) => self.state = State::Trial(size),
+        }
+        true
+    }
+
     /// Nothing more comes; `ended`: because the connection was closed.
     pub(super) fn close<M: Messages>(&mut self, at: Timestamp, ended: bool, messages: &mut M) {
         let end = match self.state {
@@ -193,6 +198,7 @@ impl Half {
         *self = Self::default();
     }
 
+    /// Goes on with a head; gives its framing if it ends here.
     fn head<'a, M: Messages>(
         &mut self,
         at: Timestamp,
@@ -212,6 +218,11 @@ impl Half {
         if !(self.buffer.ends_with(b"\n\r\n") || self.buffer.ends_with(b"\n\n")) {
             return (rest, None);
         }
+        (rest, self.head_end(at, messages))
+    }
+
+    /// Gives the buffered head to `messages`, which know what follows it.
+    fn head_end<M: Messages>(&mut self, at: Timestamp, messages: &mut M) -> Option<Framing> {
         let framing = messages.head(RawHead {
             began: self.began,
             at,
@@ -241,7 +252,7 @@ impl Half {
             }
             _ => {}
         }
-        (rest, framing)
+        framing
     }
 
     fn fixed<'a, M: Messages>(

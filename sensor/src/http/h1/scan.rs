@@ -26,33 +26,26 @@ impl Half {
         at: Timestamp,
         mut bytes: &'a [u8],
     ) -> Option<(Found, &'a [u8])> {
-        while let Some(&first) = bytes.first() {
-            let line = memchr(b'\n', bytes).map(|end| end.saturating_add(1));
-            let (piece, rest) = bytes.split_at(line.unwrap_or(bytes.len()));
-            let State::Line(place) = self.state else {
-                self.pass(piece.len());
-                if line.is_some() {
-                    self.state = State::Line(Place::Line);
-                }
+        while let Some((&first, rest)) = bytes.split_first() {
+            let starts = matches!(self.state, State::Line(_)) && self.buffer.is_empty();
+            if starts && matches!(first, b'\r' | b'\n') {
+                // Empty lines before a message are to be ignored (RFC 9112, section 2.2).
                 bytes = rest;
                 continue;
-            };
-            if self.buffer.is_empty() {
-                self.began = at;
-                if matches!(first, b'\r' | b'\n') {
-                    // Empty lines before a message are to be ignored (RFC 9112, section 2.2).
-                    bytes = bytes.get(1..).unwrap_or_default();
-                    continue;
-                }
             }
+            let line = memchr(b'\n', bytes).map(|end| end.saturating_add(1));
+            let (piece, rest) = bytes.split_at(line.unwrap_or(bytes.len()));
             bytes = rest;
+            let State::Line(place) = self.state else {
+                self.pass_line(piece, line.is_some());
+                continue;
+            };
+            if starts {
+                self.began = at;
+            }
             if !self.hold(piece) {
                 self.pass_buffer();
-                self.pass(piece.len());
-                self.state = match line {
-                    Some(_) => State::Line(Place::Line),
-                    None => State::Skip,
-                };
+                self.pass_line(piece, line.is_some());
             } else if line.is_some() {
                 if let Some(found) = self.line(place) {
                     return Some((found, bytes));
@@ -92,6 +85,15 @@ impl Half {
         let size = Chunked::size_line(&self.buffer)?;
         self.buffer.clear();
         Some(Found::Chunk(size))
+    }
+
+    /// Passes over a piece of a line, which may be its last.
+    fn pass_line(&mut self, piece: &[u8], last: bool) {
+        self.pass(piece.len());
+        self.state = match last {
+            true => State::Line(Place::Line),
+            false => State::Skip,
+        };
     }
 
     /// Counts bytes that were seen and belong to nothing.
