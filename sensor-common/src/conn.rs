@@ -41,9 +41,14 @@ pub struct Connection {
     pub direction: u8,
     /// See [`state`].
     pub state: u8,
-    pub reserved: u16,
+    /// Always 0, which the verifier cannot know.
+    pub zero: u16,
+    /// Payload records that found no room in the ring.
+    pub refused: u32,
+    /// Payloads whose memory could not be read.
+    pub unreadable: u32,
 }
-assert_size!(Connection, 64);
+assert_size!(Connection, 72);
 
 /// Bits of [`Connection::state`].
 pub mod state {

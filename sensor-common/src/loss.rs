@@ -1,22 +1,23 @@
-//! Counters of the array `COUNTERS`, one of each a processor.
+//! What the kernel half could not deliver.
 
-/// Records that found no room.
-pub const NO_ROOM: u32 = 0;
-/// Payload bytes in those.
-pub const NO_ROOM_BYTES: u32 = 1;
-/// Payloads whose memory could not be read.
-pub const UNREADABLE: u32 = 2;
-/// Bytes of those.
-pub const UNREADABLE_BYTES: u32 = 3;
-/// Calls not followed, because a map was full.
-pub const UNTRACKED: u32 = 4;
-/// Bytes that crossed where no memory of the process holds them (`sendfile`).
-pub const UNSEEN_BYTES: u32 = 5;
-/// Process records that found no room.
-pub const PROCESS_NO_ROOM: u32 = 6;
-/// Payload records delivered.
-pub const RECORDS: u32 = 7;
-/// Payload bytes delivered.
-pub const RECORD_BYTES: u32 = 8;
+use crate::assert_size;
+#[cfg(feature = "zerocopy")]
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-pub const COUNTERS: u32 = 9;
+/// Counters of one processor. They are for people: what is missing of a connection follows
+/// exactly from the positions in its records.
+#[repr(C)]
+#[cfg_attr(
+    feature = "zerocopy",
+    derive(FromBytes, IntoBytes, KnownLayout, Immutable)
+)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Records of other kinds that found no room; they are sent again where that matters.
+    pub facts: u64,
+    /// Calls or connections not followed, because a map was full.
+    pub untracked: u64,
+    /// Records about processes that found no room.
+    pub processes: u64,
+}
+assert_size!(Counters, 24);

@@ -79,8 +79,11 @@ assert_size!(Opening, 88);
 pub struct Closing {
     pub position: [u64; 2],
     pub cut: [u64; 2],
+    /// See [`Connection`](crate::conn::Connection).
+    pub refused: u32,
+    pub unreadable: u32,
 }
-assert_size!(Closing, 32);
+assert_size!(Closing, 40);
 
 /// What happened to a process.
 pub mod process {
@@ -107,8 +110,8 @@ pub struct ProcessRecord {
 }
 assert_size!(ProcessRecord, 48);
 
-/// Payload capacities of a [`kind::DATA`] record: the smallest that holds a payload is used.
-pub const PAYLOAD_MAX: u64 = 65536;
+/// Most payload of a [`kind::DATA`] record.
+pub const PAYLOAD_MAX: u64 = 1 << 18;
 
 /// Longest server name.
 pub const SERVER_NAME_MAX: usize = 256;

@@ -52,6 +52,7 @@ mod this {
     pub mod number {
         pub const READ: u64 = 0;
         pub const WRITE: u64 = 1;
+        pub const CLOSE: u64 = 3;
         pub const MMAP: u64 = 9;
         pub const READV: u64 = 19;
         pub const WRITEV: u64 = 20;
@@ -107,6 +108,7 @@ mod this {
     }
 
     pub mod number {
+        pub const CLOSE: u64 = 57;
         pub const READ: u64 = 63;
         pub const WRITE: u64 = 64;
         pub const READV: u64 = 65;

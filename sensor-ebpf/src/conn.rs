@@ -2,17 +2,27 @@
 
 use aya_ebpf::bindings::BPF_ANY;
 use aya_ebpf::helpers::generated::{bpf_get_smp_processor_id, bpf_ktime_get_boot_ns};
-use llmtap_common::conn::{Connection, Key, state};
-use llmtap_common::{filter, loss};
+use llmtap_common::conn::{Connection, Key, Socket, state};
+use llmtap_common::filter;
 
 use crate::emit;
 use crate::filter::Task;
-use crate::maps::{self, CONNECTIONS, VERDICTS};
+use crate::maps::{self, CONNECTIONS, DESCRIPTORS, PLAIN, VERDICTS};
+use crate::socket::{self, Stream};
 
 #[inline(always)]
 pub fn now() -> u64 {
     // SAFETY: takes nothing.
     unsafe { bpf_ktime_get_boot_ns() }
+}
+
+/// Names the connection of a TLS object.
+#[inline(always)]
+pub fn tls_key(task: Task, ssl: u64) -> Key {
+    Key {
+        pid: task.pid() as u64,
+        object: ssl,
+    }
 }
 
 #[inline(always)]
@@ -24,20 +34,76 @@ pub fn find(key: &Key) -> Option<&'static mut Connection> {
     (connection.state & state::OVER == 0).then_some(connection)
 }
 
-/// The connection of `key`, announced.
+/// The connection of a TLS object, announced.
 #[inline(always)]
-pub fn open(task: Task, key: &Key, instruction: u64) -> Option<&'static mut Connection> {
+pub fn tls(task: Task, key: &Key, instruction: u64) -> Option<&'static mut Connection> {
     let connection = match find(key) {
         Some(connection) => connection,
         None => begin(task, key, instruction)?,
     };
     if connection.state & state::ANNOUNCED == 0 {
-        emit::opening(task, key, connection, None);
+        emit::opening(task, key, connection, &Socket::default());
     }
     Some(connection)
 }
 
+/// The connection of a TLS object, of which is now known that `fd` carries it.
+#[inline(never)]
+pub fn bind(task: Task, key: &Key, instruction: u64, fd: u64) {
+    let connection = match find(key) {
+        Some(connection) => connection,
+        None => match begin(task, key, instruction) {
+            Some(connection) => connection,
+            None => return,
+        },
+    };
+    if connection.state & state::SOCKET != 0 {
+        return;
+    }
+    if let Some(stream) = socket::stream(fd)
+        && let Some(addresses) = socket::addresses(&stream)
+    {
+        emit::opening(task, key, connection, &addresses);
+    }
+}
+
+/// The connection of a plain socket, announced. Its descriptor is remembered, so that its
+/// end is seen.
 #[inline(always)]
+pub fn plain(task: Task, stream: &Stream, fd: u64) -> Option<&'static mut Connection> {
+    let key = stream.key();
+    let connection = match find(&key) {
+        Some(connection) => connection,
+        None => {
+            let _ = PLAIN.insert(task.pid(), 1, BPF_ANY as u64);
+            let _ = DESCRIPTORS.insert(descriptor(task, fd), key, BPF_ANY as u64);
+            begin(task, &key, 0)?
+        }
+    };
+    if connection.state & state::ANNOUNCED == 0 {
+        let addresses = socket::addresses(stream).unwrap_or_default();
+        emit::opening(task, &key, connection, &addresses);
+    }
+    Some(connection)
+}
+
+/// A descriptor of a process is closed.
+#[inline(always)]
+pub fn closed(task: Task, fd: u64) {
+    let descriptor = descriptor(task, fd);
+    // SAFETY: a copy is taken at once; at worst it names a connection that is over.
+    let Some(key) = (unsafe { DESCRIPTORS.get(descriptor) }).copied() else {
+        return;
+    };
+    let _ = DESCRIPTORS.remove(descriptor);
+    over(&key);
+}
+
+fn descriptor(task: Task, fd: u64) -> u64 {
+    (task.pid() as u64) << 32 | fd & 0xffff_ffff
+}
+
+#[inline(never)]
 fn begin(task: Task, key: &Key, instruction: u64) -> Option<&'static mut Connection> {
     over(key);
     // SAFETY: takes nothing.
@@ -51,10 +117,12 @@ fn begin(task: Task, key: &Key, instruction: u64) -> Option<&'static mut Connect
         pid: task.pid(),
         direction: u8::MAX,
         state: 0,
-        reserved: 0,
+        zero: 0,
+        refused: 0,
+        unreadable: 0,
     };
     if CONNECTIONS.insert(key, connection, BPF_ANY as u64).is_err() {
-        maps::count(loss::UNTRACKED, 1);
+        maps::count(|counters| counters.untracked += 1);
         return None;
     }
     find(key)

@@ -16,6 +16,7 @@ mod maps;
 mod read;
 mod socket;
 mod stash;
+mod wire;
 
 mod hook {
     pub mod openssl;

@@ -5,7 +5,7 @@ use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf};
 use llmtap_common::conn::{Connection, Key};
 use llmtap_common::filter;
 use llmtap_common::layout::{FileId, KernelLayout};
-use llmtap_common::loss;
+use llmtap_common::loss::Counters;
 
 use crate::stash::Thread;
 
@@ -36,13 +36,16 @@ pub static PIDS: HashMap<u32, u8> = HashMap::with_max_entries(1 << 12, 0);
 #[map]
 pub static PLAIN: LruHashMap<u32, u8> = LruHashMap::with_max_entries(1 << 12, 0);
 
+/// Connections over plain sockets, by process and descriptor.
+#[map]
+pub static DESCRIPTORS: LruHashMap<u64, Key> = LruHashMap::with_max_entries(1 << 14, 0);
+
 /// Files that user space has looked at already.
 #[map]
 pub static FILES: LruHashMap<FileId, u8> = LruHashMap::with_max_entries(1 << 14, 0);
 
-/// See [`loss`].
 #[map]
-pub static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(loss::COUNTERS, 0);
+pub static COUNTERS: PerCpuArray<Counters> = PerCpuArray::with_max_entries(1, 0);
 
 /// A setting that user space writes before the programs are loaded.
 macro_rules! setting {
@@ -93,12 +96,12 @@ pub fn layout(field: usize) -> u64 {
     unsafe { core::ptr::read_volatile((&raw const LAYOUT).cast::<u32>().add(field / 4)) as u64 }
 }
 
-/// Adds to a counter of [`loss`].
+/// Changes the counters of this processor.
 #[inline(always)]
-pub fn count(counter: u32, by: u64) {
-    if let Some(value) = COUNTERS.get_ptr_mut(counter) {
+pub fn count(change: impl FnOnce(&mut Counters)) {
+    if let Some(counters) = COUNTERS.get_ptr_mut(0) {
         // SAFETY: a slot of this processor. A probe that preempts another one may lose an
-        // increment: these counters are for people, exact loss comes from positions.
-        unsafe { *value += by }
+        // increment, which is no harm here.
+        change(unsafe { &mut *counters })
     }
 }

@@ -1,7 +1,7 @@
 //! From a file descriptor of the running process to its file and socket.
 
 use aya_ebpf::helpers::generated::bpf_get_current_task;
-use llmtap_common::conn::Socket;
+use llmtap_common::conn::{Key, Socket};
 use llmtap_common::layout::FileId;
 
 use crate::maps::offset;
@@ -41,9 +41,19 @@ fn file(fd: u64) -> Option<u64> {
 /// A connection-oriented socket of the running process.
 pub struct Stream {
     /// Its inode number.
-    pub inode: u64,
+    inode: u64,
     /// Address of its `struct socket`.
     socket: u64,
+}
+
+impl Stream {
+    #[inline(always)]
+    pub fn key(&self) -> Key {
+        Key {
+            pid: 0,
+            object: self.inode,
+        }
+    }
 }
 
 /// The stream socket behind a descriptor.

@@ -1,7 +1,6 @@
 //! What the entry of a call leaves for its return, by thread.
 
 use aya_ebpf::bindings::BPF_ANY;
-use llmtap_common::loss;
 
 use crate::filter::Task;
 use crate::maps::{self, THREADS};
@@ -57,7 +56,7 @@ pub fn begin(task: Task, call: Call) {
         .insert(task.0, Thread { call, wrote }, BPF_ANY as u64)
         .is_err()
     {
-        maps::count(loss::UNTRACKED, 1);
+        maps::count(|counters| counters.untracked += 1);
     }
 }
 

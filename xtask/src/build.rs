@@ -1,15 +1,70 @@
-//! Builds the sensor.
+//! Builds the sensor: the kernel half first, which goes into the binary of the other half.
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
-use crate::shell;
+use crate::{setup, shell};
+
+#[derive(Clone, Copy, Debug, Default, clap::Args)]
+pub struct Options {
+    /// Build the user half without optimisation, into target/debug
+    #[arg(long)]
+    debug: bool,
+}
 
 /// Builds `target/release/llmtap` and says where it is.
 pub fn sensor() -> Result<PathBuf> {
-    shell::step("build target/release/llmtap", || {
-        shell::run(shell::cargo().args(["build", "--release", "--package", "llmtap"]))
+    sensor_with(Options::default())
+}
+
+pub fn sensor_with(options: Options) -> Result<PathBuf> {
+    let object = ebpf()?;
+    let profile = if options.debug { "debug" } else { "release" };
+    shell::step(&format!("build target/{profile}/llmtap"), || {
+        let mut command = shell::cargo();
+        command.args(["build", "--package", "llmtap"]);
+        if !options.debug {
+            command.arg("--release");
+        }
+        shell::run(command.env("LLMTAP_EBPF_OBJECT", &object))
     })?;
-    Ok(shell::target("release/llmtap"))
+    Ok(shell::target(format!("{profile}/llmtap")))
+}
+
+/// Builds the kernel half for this machine's architecture and says where its object is.
+pub fn ebpf() -> Result<PathBuf> {
+    let tools = setup::ensure_build_tools()?;
+    shell::step("build the eBPF object", || {
+        compile(&tools, std::env::consts::ARCH)
+    })
+}
+
+/// `arch`: whose registers and system calls it is to know, as Rust names it.
+fn compile(tools: &setup::BuildTools, arch: &str) -> Result<PathBuf> {
+    let target = shell::target("llmtap-ebpf");
+    let flags = [
+        format!("--cfg=bpf_target_arch=\"{arch}\""),
+        format!("-Clinker={}", tools.linker.display()),
+        "-Clink-arg=--btf".to_owned(),
+    ];
+    let mut command = shell::command(&tools.cargo);
+    command
+        .args(["build", "--package", "llmtap-ebpf", "--profile", "ebpf"])
+        .args(["--target", "bpfel-unknown-none", "-Zbuild-std=core"])
+        .arg("--target-dir")
+        .arg(&target)
+        .env("RUSTC", &tools.rustc)
+        // Building `core` is not stable yet.
+        .env("RUSTC_BOOTSTRAP", "1")
+        .env("CARGO_CFG_BPF_TARGET_ARCH", arch)
+        .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"))
+        // Of the toolchain that runs us, which may be another one.
+        .env_remove("RUSTUP_TOOLCHAIN")
+        .env_remove("CARGO");
+    shell::run(&mut command)?;
+    let object = target.join("bpfel-unknown-none/ebpf/llmtap-ebpf");
+    object
+        .canonicalize()
+        .with_context(|| format!("no object at {}", object.display()))
 }

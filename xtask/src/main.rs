@@ -16,6 +16,7 @@ mod e2e;
 mod install;
 mod libtest;
 mod report;
+mod setup;
 mod shell;
 mod tail;
 mod test;
@@ -31,7 +32,7 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Task {
     /// Build target/release/llmtap with its eBPF object inside
-    Build,
+    Build(build::Options),
     /// Build if needed, then start the live tail; arguments after `--` go to it
     Tail {
         #[arg(last = true)]
@@ -60,7 +61,7 @@ fn main() -> ExitCode {
 
 fn run(task: Task) -> Result<ExitCode> {
     match task {
-        Task::Build => build::sensor().map(|_| ExitCode::SUCCESS),
+        Task::Build(options) => build::sensor_with(options).map(|_| ExitCode::SUCCESS),
         Task::Tail { arguments } => tail::run(&arguments),
         Task::Test(options) => test::run(&options),
         Task::Vm(options) => vm::run(&options),

@@ -3,11 +3,12 @@
 use aya_ebpf::EbpfContext;
 use aya_ebpf::macros::{uprobe, uretprobe};
 use aya_ebpf::programs::{ProbeContext, RetProbeContext};
-use llmtap_common::conn::Key;
+use llmtap_common::conn::state;
 use llmtap_common::record::{READ, WRITE};
 
-use crate::filter::{self, Task};
-use crate::stash::{self, Call};
+use crate::emit::Buffers;
+use crate::filter;
+use crate::stash::{self, Call, Wrote};
 use crate::{arch, conn, emit, read};
 
 /// How a function tells what it moved: by its result, or by `*done` where its result is 1.
@@ -84,18 +85,29 @@ fn leave(regs: *const aya_ebpf::bindings::pt_regs, result: i32, pops: u64) -> u3
     if moved == 0 {
         return 0;
     }
-    let Some(connection) = conn::open(task, &key(task, call.ssl), call.instruction) else {
+    let Some(connection) = conn::tls(task, &conn::tls_key(task, call.ssl), call.instruction) else {
         return 0;
     };
     let direction = (call.function & 1) as u8;
     let at = if direction == WRITE {
-        thread.wrote.ssl = call.ssl;
-        thread.wrote.length = moved;
         call.began
     } else {
         conn::now()
     };
-    emit::payload(connection, direction, at, call.buffer, moved);
+    if direction == WRITE && connection.state & state::SOCKET == 0 {
+        // The call that sends the record comes next.
+        thread.wrote = Wrote {
+            ssl: call.ssl,
+            length: moved,
+        };
+    }
+    let buffers = Buffers {
+        buffer: call.buffer,
+        size: moved,
+        vector: 0,
+        count: 0,
+    };
+    emit::payload(connection, direction, at, &buffers, moved);
     0
 }
 
@@ -115,19 +127,11 @@ fn moved(call: &Call, result: i32) -> u64 {
     if moved >> 47 == 0 { moved } else { 0 }
 }
 
-#[inline(always)]
-pub fn key(task: Task, ssl: u64) -> Key {
-    Key {
-        pid: task.pid() as u64,
-        object: ssl,
-    }
-}
-
 /// `SSL_free(ssl)`
 #[uprobe]
 pub fn ssl_free(ctx: ProbeContext) -> u32 {
     if let (Some(task), Some(ssl)) = (filter::traced(), ctx.arg::<u64>(0)) {
-        conn::over(&key(task, ssl));
+        conn::over(&conn::tls_key(task, ssl));
     }
     0
 }
@@ -146,7 +150,9 @@ pub fn ssl_ctrl(ctx: ProbeContext) -> u32 {
     else {
         return 0;
     };
-    if let Some(connection) = conn::open(task, &key(task, ssl), 0) {
+    if let Some(connection) =
+        conn::tls(task, &conn::tls_key(task, ssl), arch::instruction(ctx.regs))
+    {
         emit::server_name(connection, name);
     }
     0

@@ -1,43 +1,225 @@
-//! System calls.
+//! System calls, at their end: one program sees their arguments and their result.
+//!
+//! A raw tracepoint on the end of every call costs less than a pair of tracepoints on the
+//! few of interest and the map between them, leaves nothing behind when a thread dies in a
+//! call, and needs no tracefs. Calls that are not of interest end after one read.
 
-use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::macros::raw_tracepoint;
 use aya_ebpf::programs::RawTracePointContext;
-use llmtap_common::record::process;
+use llmtap_common::record::{READ, WRITE, process};
 
-use crate::arch::{self, number};
-use crate::filter::Task;
-use crate::maps::FILES;
-use crate::{emit, socket};
+use crate::arch::{self, Call, number};
+use crate::emit::Buffers;
+use crate::filter::{self, Task};
+use crate::maps::{FILES, PLAIN};
+use crate::socket;
+use crate::{conn, emit, read, stash, wire};
 
 const PROT_EXEC: u64 = 4;
+/// The bytes stay in the socket, or never were in the stream.
+const MSG_OOB_PEEK_ERRQUEUE: u64 = 0x2003;
+/// The bytes are thrown away.
+const MSG_TRUNC: u64 = 0x20;
+/// Most messages of a `sendmmsg` or `recvmmsg` that are counted.
+const MESSAGES: u64 = 8;
 
 #[raw_tracepoint(tracepoint = "sys_exit")]
 pub fn syscall_exit(ctx: RawTracePointContext) -> u32 {
-    let Some(call) = arch::system_call(ctx.arg(0)) else {
-        return 0;
-    };
     let result: i64 = ctx.arg(1);
-    if call.number >= number::END || result < 0 {
-        return 0;
-    }
-    if call.number == number::MMAP {
-        mapped(&call, result as u64);
+    if let Some(call) = arch::system_call(ctx.arg(0))
+        && call.number < number::END
+        && result >= 0
+    {
+        dispatch(&call, result as u64);
     }
     0
 }
 
+#[inline(always)]
+fn dispatch(call: &Call, result: u64) {
+    match call.number {
+        number::CLOSE => closed(call),
+        number::MMAP => mapped(call, result),
+        _ => {
+            if let Some(transfer) = transfer(call, result) {
+                moved(call.args[0], &transfer);
+            }
+        }
+    }
+}
+
+/// Bytes that crossed a descriptor.
+#[derive(Clone, Copy)]
+struct Transfer {
+    direction: u8,
+    place: Place,
+    length: u64,
+}
+
+/// Where the bytes are.
+#[derive(Clone, Copy)]
+enum Place {
+    Buffer(u64),
+    /// Address and number of `struct iovec`s.
+    Vector(u64, u64),
+    /// Not in memory of the process.
+    Nowhere,
+}
+
+/// What a call moved, if it is one that moves bytes.
+#[inline(always)]
+fn transfer(call: &Call, length: u64) -> Option<Transfer> {
+    let [_, second, third, fourth] = call.args;
+    let (direction, flags) = match call.number {
+        number::READ | number::READV => (READ, 0),
+        number::RECVFROM | number::RECVMMSG => (READ, fourth),
+        number::RECVMSG => (READ, third),
+        number::WRITE | number::SENDTO | number::WRITEV | number::SENDFILE => (WRITE, 0),
+        number::SENDMSG | number::SENDMMSG => (WRITE, 0),
+        _ => return None,
+    };
+    if length == 0 || flags & MSG_OOB_PEEK_ERRQUEUE != 0 {
+        return None;
+    }
+    let mut length = length;
+    let place = match call.number {
+        _ if flags & MSG_TRUNC != 0 => Place::Nowhere,
+        number::READV | number::WRITEV => Place::Vector(second, third),
+        number::RECVMSG | number::SENDMSG => message(second)?,
+        number::RECVMMSG | number::SENDMMSG => {
+            length = messages(second, length)?;
+            message(second)?
+        }
+        number::SENDFILE => Place::Nowhere,
+        _ => Place::Buffer(second),
+    };
+    Some(Transfer {
+        direction,
+        place,
+        length,
+    })
+}
+
+/// `struct msghdr`: vector and count stand at 16 and 24.
+#[inline(always)]
+fn message(header: u64) -> Option<Place> {
+    let [vector, count] = read::user::<[u64; 2]>(header + 16)?;
+    Some(Place::Vector(vector, count))
+}
+
+/// Bytes in `count` messages, `struct mmsghdr`s of 64 bytes with the bytes moved at 56. Over
+/// a stream nobody sends more than one in a call; of the others the bytes count as lost.
+#[inline(always)]
+fn messages(headers: u64, count: u64) -> Option<u64> {
+    let mut length = 0;
+    for index in 0..MESSAGES {
+        if index >= count {
+            break;
+        }
+        length += read::user::<u32>(headers + index * 64 + 56)? as u64;
+    }
+    Some(length)
+}
+
+#[inline(always)]
+fn moved(fd: u64, transfer: &Transfer) {
+    let Some(task) = filter::traced() else { return };
+    let first = match transfer.place {
+        Place::Buffer(buffer) => buffer,
+        Place::Vector(vector, _) => read::user(vector).unwrap_or(0),
+        Place::Nowhere => 0,
+    };
+    let starts = match wire::start(first, transfer.length) {
+        wire::Start::Tls => return tls(task, fd, transfer.direction, first),
+        wire::Start::Http => true,
+        wire::Start::Other => false,
+    };
+    if starts || PLAIN.get_ptr(task.pid()).is_some() {
+        plain(task, fd, transfer, starts);
+    }
+}
+
+/// Ciphertext crossed: nothing of it is delivered, but it tells which socket a TLS object
+/// uses.
+#[inline(always)]
+fn tls(task: Task, fd: u64, direction: u8, buffer: u64) {
+    let Some(thread) = stash::of(task) else {
+        return;
+    };
+    if thread.call.ssl != 0 {
+        // The library itself moves its records.
+        conn::bind(
+            task,
+            &conn::tls_key(task, thread.call.ssl),
+            thread.call.instruction,
+            fd,
+        );
+    } else if direction == WRITE && thread.wrote.ssl != 0 {
+        // The program moves them: this may be what the last call made.
+        let wrote = thread.wrote;
+        thread.wrote.ssl = 0;
+        if wire::carries(buffer, wrote.length) {
+            conn::bind(task, &conn::tls_key(task, wrote.ssl), 0, fd);
+        }
+    }
+}
+
+/// Plaintext crossed a socket that speaks HTTP, or `starts` to.
+#[inline(always)]
+fn plain(task: Task, fd: u64, transfer: &Transfer, starts: bool) {
+    if stash::of(task).is_some_and(|thread| thread.call.ssl != 0) {
+        // The kernel encrypts for the library, which is traced already.
+        return;
+    }
+    let Some(stream) = socket::stream(fd) else {
+        return;
+    };
+    if !starts && conn::find(&stream.key()).is_none() {
+        return;
+    }
+    let Some(connection) = conn::plain(task, &stream, fd) else {
+        return;
+    };
+    let Transfer {
+        direction, length, ..
+    } = *transfer;
+    let at = conn::now();
+    let buffers = match transfer.place {
+        Place::Buffer(buffer) => Buffers {
+            buffer,
+            size: length,
+            vector: 0,
+            count: 0,
+        },
+        Place::Vector(vector, count) => Buffers {
+            buffer: 0,
+            size: 0,
+            vector,
+            count,
+        },
+        Place::Nowhere => return emit::unseen(connection, direction, length),
+    };
+    emit::payload(connection, direction, at, &buffers, length);
+}
+
+#[inline(always)]
+fn closed(call: &Call) {
+    let Some(task) = filter::traced() else { return };
+    if PLAIN.get_ptr(task.pid()).is_some() {
+        conn::closed(task, call.args[0]);
+    }
+}
+
 /// A file was mapped for execution: it may be a library to probe.
 #[inline(always)]
-fn mapped(call: &arch::Call, address: u64) {
+fn mapped(call: &Call, address: u64) {
     if call.args[2] & PROT_EXEC == 0 || call.fifth as i32 == -1 {
         return;
     }
-    let Some(file) = socket::file_id(call.fifth) else {
+    let (Some(task), Some(file)) = (filter::traced(), socket::file_id(call.fifth)) else {
         return;
     };
     if FILES.get_ptr(&file).is_none() {
-        let task = Task(bpf_get_current_pid_tgid());
         emit::process(process::MAP, task.pid(), file, address, true);
     }
 }

@@ -111,7 +111,7 @@ pub fn is_credential(name: &str) -> bool {
 }
 
 /// Whether a value is an `Authorization` under another name.
-fn is_authorization(value: &str) -> bool {
+pub fn is_authorization(value: &str) -> bool {
     ["bearer ", "basic ", "digest ", "aws4-hmac-"]
         .iter()
         .any(|scheme| {
@@ -149,6 +149,7 @@ const QUERY_CREDENTIALS: [&str; 25] = [
     "hmac",
     "otp",
 ];
+
 /// What the names of others end in.
 const QUERY_CREDENTIAL_SUFFIXES: [&str; 8] = [
     "key",
@@ -162,7 +163,7 @@ const QUERY_CREDENTIAL_SUFFIXES: [&str; 8] = [
 ];
 
 /// Whether the parameter `name` of a query carries something that authenticates.
-fn is_query_credential(name: &str) -> bool {
+pub fn is_query_credential(name: &str) -> bool {
     let plain: String = percent_decoded(name)
         .filter(|c| !matches!(c, '-' | '_' | '.'))
         .map(|c| c.to_ascii_lowercase())

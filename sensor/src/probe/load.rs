@@ -99,6 +99,17 @@ impl Programs {
         Ok(())
     }
 
+    /// Ends what [`Self::attach_tracepoints`] began.
+    pub fn detach_tracepoints(&mut self) {
+        for (name, _) in TRACEPOINTS {
+            let program: Result<&mut RawTracePoint, _> = program(&mut self.ebpf, name);
+            if let Ok(program) = program {
+                // At the latest it goes with this process.
+                let _ = program.unload();
+            }
+        }
+    }
+
     pub fn probe(&mut self, name: &'static str) -> Result<&mut UProbe, ProbeError> {
         program(&mut self.ebpf, name)
     }

@@ -1,0 +1,96 @@
+//! What the first bytes of a buffer look like: TLS, HTTP, or something else.
+
+use crate::read;
+
+pub enum Start {
+    /// A TLS record begins.
+    Tls,
+    /// A request or a response of HTTP/1 begins, or a connection of HTTP/2.
+    Http,
+    Other,
+}
+
+/// What `length` bytes at `buffer` begin with.
+#[inline(always)]
+pub fn start(buffer: u64, length: u64) -> Start {
+    // A request or response is longer; a record may be read in parts, its header first.
+    if length < 5 {
+        return Start::Other;
+    }
+    let Some(head) = read::user::<[u8; 8]>(buffer) else {
+        return Start::Other;
+    };
+    let head = u64::from_le_bytes(head);
+    if is_tls(head) {
+        Start::Tls
+    } else if length >= 8 && is_http(head) {
+        Start::Http
+    } else {
+        Start::Other
+    }
+}
+
+const CHANGE_CIPHER_SPEC: u64 = 0x14;
+const APPLICATION_DATA: u64 = 0x17;
+
+/// Content type 20 to 23, then version 3.0 to 3.4 (RFC 8446, section 5.1).
+#[inline(always)]
+fn is_tls(head: u64) -> bool {
+    let kind = head & 0xff;
+    (CHANGE_CIPHER_SPEC..=APPLICATION_DATA).contains(&kind)
+        && head >> 8 & 0xff == 3
+        && head >> 16 & 0xff <= 4
+}
+
+/// Methods and versions, as far as eight bytes show them.
+#[inline(always)]
+fn is_http(head: u64) -> bool {
+    macro_rules! begins_with {
+        ($($text:literal)*) => {
+            false $(|| {
+                const TEXT: u64 = word($text);
+                const MASK: u64 = u64::MAX >> (64 - 8 * $text.len());
+                head & MASK == TEXT
+            })*
+        };
+    }
+    begins_with!(
+        b"GET " b"PUT " b"POST " b"HEAD " b"PATCH " b"DELETE " b"OPTIONS " b"CONNECT "
+        b"HTTP/1." b"PRI * HT"
+    )
+}
+
+const fn word(text: &[u8]) -> u64 {
+    let mut word = 0;
+    let mut index = 0;
+    while index < text.len() {
+        word |= (text[index] as u64) << (8 * index);
+        index += 1;
+    }
+    word
+}
+
+/// Most plaintext in one record.
+const RECORD: u64 = 1 << 14;
+/// What a record is longer than its plaintext, from AEAD tags to CBC padding.
+const OVERHEAD: core::ops::RangeInclusive<u64> = 16..=80;
+/// Records looked at: the end of a handshake may come first.
+const RECORDS: u64 = 4;
+
+/// Whether the records at `buffer` may be what `length` bytes of plaintext became.
+#[inline(always)]
+pub fn carries(buffer: u64, length: u64) -> bool {
+    let plain = length.min(RECORD);
+    let mut at = buffer;
+    for _ in 0..RECORDS {
+        let Some([kind, _, _, high, low]) = read::user::<[u8; 5]>(at) else {
+            return false;
+        };
+        let size = (high as u64) << 8 | low as u64;
+        if kind as u64 == APPLICATION_DATA && OVERHEAD.contains(&size.wrapping_sub(plain)) {
+            return true;
+        }
+        at += 5 + size;
+    }
+    false
+}
