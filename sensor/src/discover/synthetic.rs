@@ -13,6 +13,8 @@ pub struct Builder {
     symbols: Vec<u8>,
     relocations: Vec<u8>,
     constants: Vec<u8>,
+    /// Where they were placed already.
+    constants_at: Option<(u64, u64)>,
 }
 
 impl Builder {
@@ -24,6 +26,7 @@ impl Builder {
             symbols: vec![0; 24],
             relocations: Vec::new(),
             constants: Vec::new(),
+            constants_at: None,
         }
     }
 
@@ -76,6 +79,13 @@ impl Builder {
         self.constants.extend_from_slice(text);
     }
 
+    /// All constants of the image; returns their address.
+    pub fn constants_here(&mut self, bytes: &[u8]) -> u64 {
+        let address = self.place(bytes);
+        self.constants_at = Some((address - BASE, bytes.len() as u64));
+        address
+    }
+
     pub fn build(mut self) -> Vec<u8> {
         const NAMES: &[u8] = b"\0.text\0.dynsym\0.dynstr\0.rela.dyn\0.rodata\0.shstrtab\0";
         let tables = [
@@ -88,14 +98,11 @@ impl Builder {
         let mut headers = vec![0_u8; 64];
         headers.extend(section(1, 1, 0x78, self.bytes.len() as u64 - 0x78, 0));
         for (name, kind, bytes, link) in tables {
-            let address = self.place(&bytes);
-            headers.extend(section(
-                name,
-                kind,
-                address - BASE,
-                bytes.len() as u64,
-                link,
-            ));
+            let (offset, size) = match self.constants_at {
+                Some(place) if name == 33 => place,
+                _ => (self.place(&bytes) - BASE, bytes.len() as u64),
+            };
+            headers.extend(section(name, kind, offset, size, link));
         }
         let table = self.place(&headers) - BASE;
         self.write_headers(table, (headers.len() / 64) as u16);

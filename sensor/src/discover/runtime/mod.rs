@@ -2,6 +2,7 @@
 //!
 //! In: an [`Image`]. Out: a [`Finding`]. Must not know: processes, other runtimes.
 
+mod boringssl;
 mod go;
 mod openssl;
 
@@ -20,7 +21,7 @@ pub struct Runtime {
 }
 
 /// In the order of asking; the first that knows the image answers.
-const RUNTIMES: &[Runtime] = &[openssl::RUNTIME, go::RUNTIME];
+const RUNTIMES: &[Runtime] = &[openssl::RUNTIME, go::RUNTIME, boringssl::RUNTIME];
 
 /// Asks each runtime about the image.
 pub fn examine(image: &Image<'_>) -> Result<Option<Finding>, ImageError> {
