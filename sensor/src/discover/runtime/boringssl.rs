@@ -398,6 +398,9 @@ mod tests {
     fn openssl_has_a_file_of_almost_that_name() {
         let mut program = Program::new(b"\0../openssl/ssl/ssl_lib.c\0");
         program.function(|code| code.error(226, 1));
-        assert_eq!(program.finding(), None);
+        let Some(Finding::Unsupported(unsupported)) = program.finding() else {
+            panic!("hooked or not seen")
+        };
+        assert_eq!(unsupported.library, "openssl");
     }
 }
