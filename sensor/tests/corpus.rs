@@ -10,18 +10,18 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use llmtap::llm::Call;
 use serde_json::Value;
 use support::compare::differences;
-use support::drive::{Interaction, drive};
+use support::drive::{Interaction, converse, drive, drive_without_path};
 
 /// The share of interactions that must come out as expected, in percent.
 const FLOOR: f64 = 50.0;
 
 #[test]
 fn recorded_interactions_give_the_expected_calls() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/corpus");
-    let Some(records) = recordings(&folder) else {
-        eprintln!("SKIPPED: no recordings at {}", folder.display());
+    let Some(records) = recordings(&folder()) else {
+        eprintln!("SKIPPED: no recordings at {}", folder().display());
         return;
     };
     let mut families: BTreeMap<String, [usize; 2]> = BTreeMap::new();
@@ -48,6 +48,116 @@ fn recorded_interactions_give_the_expected_calls() {
         }
     }
     report(&families, &failures);
+}
+
+#[test]
+fn recorded_sessions_give_a_call_for_each_reply() {
+    let Some(records) = recordings(&folder()) else {
+        eprintln!("SKIPPED: no recordings at {}", folder().display());
+        return;
+    };
+    let mut failures = Vec::new();
+    for record in records.iter().filter(|r| r["kind"] == "websocket") {
+        let calls = converse(record);
+        let expected = &record["expected"];
+        let input = calls.iter().map(|c| c.usage.input).sum::<Option<u64>>();
+        let ids: Vec<_> = calls.iter().map(|c| c.response.id.as_deref()).collect();
+        let right = match expected["response_id"].as_str() {
+            Some(id) => ids.contains(&Some(id)),
+            None => input == expected["input_tokens"].as_u64(),
+        };
+        let model = expected["request_model"].as_str();
+        let asked = calls
+            .iter()
+            .all(|c| model.is_none() || c.request.model.as_deref() == model);
+        if !right || !asked || calls.iter().any(|c| c.error.is_some()) {
+            failures.push(format!("{}: {calls:#?}", record["id"]));
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+/// Fields may vanish with the path; none may change, and no call may appear.
+#[test]
+fn a_hidden_path_costs_fields_and_changes_none() {
+    let Some(records) = recordings(&folder()) else {
+        eprintln!("SKIPPED: no recordings at {}", folder().display());
+        return;
+    };
+    let (mut found, mut all, mut wrong) = (0, 0, Vec::new());
+    for record in records.iter().filter(|r| r["kind"] == "http") {
+        let it = Interaction::of(record);
+        let (seen, unseen) = (drive(&it, true), drive_without_path(&it));
+        all += usize::from(seen.is_some());
+        found += usize::from(seen.is_some() && unseen.is_some());
+        let changed = match (&seen, &unseen) {
+            (Some(seen), Some(unseen)) => changes(seen, unseen),
+            (None, Some(unseen)) if !might_be(record) => {
+                vec![format!("a call out of nothing: {}", unseen.dialect)]
+            }
+            _ => Vec::new(),
+        };
+        if !changed.is_empty() {
+            wrong.push(format!("{} {} {changed:?}", record["id"], record["url"]));
+        }
+    }
+    println!("{found} of {all} calls are found without their paths");
+    assert!(
+        found * 100 >= all * 98,
+        "only {found} of {all} calls were found"
+    );
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Whether it is a matter of taste that this is no call, or nothing but the path tells.
+fn might_be(record: &Value) -> bool {
+    let failed = record["status"]
+        .as_u64()
+        .is_some_and(|status| status >= 400);
+    failed || record["expected"]["ambiguous"] == true
+}
+
+/// What the second call says otherwise than the first.
+fn changes(full: &Call, less: &Call) -> Vec<String> {
+    let mut changed = Vec::new();
+    let mut note = |name: &str, a: String, b: String| {
+        if a != b {
+            changed.push(format!("{name}: {a} became {b}"));
+        }
+    };
+    note("dialect", full.dialect.into(), less.dialect.into());
+    note(
+        "operation",
+        full.operation.to_string(),
+        less.operation.to_string(),
+    );
+    note(
+        "provider",
+        full.provider.to_string(),
+        less.provider.to_string(),
+    );
+    note(
+        "usage",
+        format!("{:?}", full.usage),
+        format!("{:?}", less.usage),
+    );
+    note(
+        "reply",
+        format!("{:?}", full.response),
+        format!("{:?}", less.response),
+    );
+    if let Some(model) = &less.request.model {
+        note(
+            "model",
+            format!("{:?}", full.request.model.as_ref()),
+            format!("{:?}", Some(model)),
+        );
+    }
+    changed
+}
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/corpus")
 }
 
 fn report(families: &BTreeMap<String, [usize; 2]>, failures: &[String]) {

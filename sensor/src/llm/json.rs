@@ -19,11 +19,16 @@ pub(super) fn parse<'a, T: Deserialize<'a>>(text: &'a str) -> Option<T> {
     T::deserialize(&mut serde_json::Deserializer::from_str(text)).ok()
 }
 
+/// Documents looked for in one text.
+const MAX_DOCUMENTS: usize = 65_536;
+
 /// The documents of `text`, one after the other, up to the first that is broken.
-pub(super) fn documents(text: &str) -> impl Iterator<Item = &str> {
+pub(super) fn documents(text: &str) -> Vec<&str> {
     serde_json::Deserializer::from_str(text)
         .into_iter::<&RawValue>()
         .map_while(|document| document.ok().map(RawValue::get))
+        .take(MAX_DOCUMENTS)
+        .collect()
 }
 
 /// Any value, as its text; empty where absent or null.

@@ -28,16 +28,19 @@ pub mod call;
 mod draft;
 mod error;
 mod fields;
+mod frame;
 mod json;
 mod multipart;
 mod partial;
 mod provider;
 mod reply;
+mod session;
 mod timing;
 mod usage;
 
 pub use call::{Call, CallId};
 pub use draft::Draft;
+pub use session::Session;
 
 /// What to build of a call.
 #[derive(Clone, Copy, Debug, Default)]

@@ -4,7 +4,7 @@
 //! dialects, times.
 
 use super::attr::{self, Attributes};
-use super::call::{ChatMessage, Failure, Name, Part, Response, Usage, Value};
+use super::call::{ChatMessage, Failure, Media, MediaSource, Name, Part, Response, Usage, Value};
 use super::json::{Raw, Str};
 use super::usage::Tokens;
 
@@ -20,6 +20,8 @@ pub(super) struct Reply {
     pub(super) id: Option<Box<str>>,
     pub(super) model: Option<Box<str>>,
     pub(super) conversation_id: Option<Box<str>>,
+    /// The operation, where the reply alone tells it.
+    pub(super) operation: Option<&'static str>,
     pub(super) tokens: Tokens,
     /// Counts of the platform that serves another's model (Bedrock).
     pub(super) metered: Tokens,
@@ -166,13 +168,52 @@ impl Reply {
 
     /// Adds to the words with which the model refuses.
     pub(super) fn refusal(&mut self, choice: usize, text: Str<'_>) {
-        if text.is_empty() {
-            return;
+        if !text.is_empty() {
+            self.attributes.set(attr::REFUSED, Value::Bool(true));
+            self.words(choice, "refusal", text);
         }
+    }
+
+    /// Adds to the words of what the model speaks.
+    pub(super) fn transcript(&mut self, choice: usize, text: Str<'_>) {
+        if !text.is_empty() {
+            self.words(choice, "transcript", text);
+        }
+    }
+
+    /// Counts bytes (as encoded) of media that the model makes; they are not kept.
+    pub(super) fn media(
+        &mut self,
+        choice: usize,
+        modality: &'static str,
+        mime: Str<'_>,
+        bytes: usize,
+    ) {
         self.progress = true;
-        self.attributes.set(attr::REFUSED, Value::Bool(true));
-        let slot = self.slot(choice, None, is_refusal, || {
-            Part::Other(serde_json::json!({ "type": "refusal", "content": "" }))
+        let more = u64::try_from(bytes).unwrap_or(u64::MAX);
+        let fits = |part: &Part| matches!(part, Part::Media(m) if m.modality == modality);
+        let slot = self.slot(choice, None, fits, || {
+            Part::Media(Media {
+                modality: Name::Borrowed(modality),
+                mime_type: mime.boxed(),
+                source: MediaSource::Inline { bytes: 0 },
+            })
+        });
+        if let Some(Part::Media(Media {
+            source: MediaSource::Inline { bytes },
+            ..
+        })) = slot
+        {
+            *bytes = bytes.saturating_add(more);
+        }
+    }
+
+    /// Adds to words that are not the model's text.
+    fn words(&mut self, choice: usize, kind: &'static str, text: Str<'_>) {
+        self.progress = true;
+        let fits = |part: &Part| matches!(part, Part::Other(p) if p.get("type").is_some_and(|t| t == kind));
+        let slot = self.slot(choice, None, fits, || {
+            Part::Other(serde_json::json!({ "type": kind, "content": "" }))
         });
         if let Some(Part::Other(part)) = slot
             && let Some(serde_json::Value::String(words)) = part.get_mut("content")
@@ -233,10 +274,12 @@ impl Reply {
         self.progress = true;
     }
 
-    /// Forgets the parts of `choice`, because the provider sends all of them anew.
+    /// Forgets the parts of `choice`, because the provider sends all of them anew; but
+    /// for media, which it does not.
     pub(super) fn restart(&mut self, choice: usize) {
         if let Some(choice) = self.choice(choice) {
-            choice.slots.clear();
+            let kept = |slot: &Slot| matches!(slot.part, Part::Media(_));
+            choice.slots.retain(kept);
         }
     }
 
@@ -419,10 +462,6 @@ impl Slot {
             append(fragment.arguments, arguments.get_or_insert_default());
         }
     }
-}
-
-fn is_refusal(part: &Part) -> bool {
-    matches!(part, Part::Other(part) if part.get("type").is_some_and(|kind| kind == "refusal"))
 }
 
 /// Sets `slot` to what `text` says, if anything; without allocating where it says

@@ -7,7 +7,7 @@ use llmtap::content::{Body, Message, MessageKind};
 use llmtap::event::{ConnectionId, Missing, Origin, Role};
 use llmtap::http::head::{Fields, RequestHead, ResponseHead, Version};
 use llmtap::llm::call::{Call, CallId, Capture};
-use llmtap::llm::{Draft, Options};
+use llmtap::llm::{Draft, Options, Session};
 use llmtap::time::Timestamp;
 use serde_json::Value;
 
@@ -69,16 +69,25 @@ fn fields(list: &Value) -> Fields {
 
 /// The call that comes of an interaction; every step takes a microsecond.
 pub fn drive(it: &Interaction, content: bool) -> Option<Call> {
+    follow(it, content, true)
+}
+
+/// As [`drive`], but the path of the request was not seen.
+pub fn drive_without_path(it: &Interaction) -> Option<Call> {
+    follow(it, true, false)
+}
+
+fn follow(it: &Interaction, content: bool, path: bool) -> Option<Call> {
     let rest = it.url.split_once("://").map_or(&*it.url, |(_, rest)| rest);
     let (authority, _) = rest.split_once(['/', '?']).unwrap_or((rest, ""));
     let target = rest.strip_prefix(authority).unwrap_or_default();
     let head = RequestHead {
         method: it.method.as_str().into(),
         authority: Some(authority.into()),
-        target: Some(target.into()),
+        target: path.then(|| target.into()),
         fields: it.request_fields.clone(),
         version: Version::Http11,
-        partial: false,
+        partial: !path,
     };
     let mut clock = (1_000..).step_by(1_000).map(Timestamp::from_nanos);
     let mut now = move || clock.next().expect("endless");
@@ -124,4 +133,42 @@ pub fn whole(bytes: &[u8]) -> Body<'_> {
         tail: &[],
         missing: Missing::NONE,
     }
+}
+
+/// The calls of a recorded WebSocket; a path is made up where the recording has none.
+pub fn converse(record: &Value) -> Vec<Call> {
+    let target = match record["provider"].as_str() {
+        Some("gcp.gemini") => "/ws/google.ai.v1beta.GenerativeService.BidiGenerateContent",
+        _ => "/v1/realtime?model=gpt-realtime",
+    };
+    let mut fields = Fields::default();
+    fields.push("Upgrade", "websocket");
+    let head = RequestHead {
+        method: "GET".into(),
+        target: Some(target.into()),
+        fields,
+        ..RequestHead::default()
+    };
+    let options = Options { content: true };
+    let mut session = Session::new(&head, &Origin::default(), options).expect("a session");
+    let mut calls = Vec::new();
+    let mut at = 0;
+    for message in record["ws_messages"].as_array().into_iter().flatten() {
+        at += 1_000;
+        let data = match &message["data"] {
+            Value::Null => continue,
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        let sender = match message["direction"].as_str() {
+            Some("client") => Role::Client,
+            _ => Role::Server,
+        };
+        let now = Timestamp::from_nanos(at);
+        if let Some(draft) = session.message(now, sender, data.as_bytes()) {
+            let capture = Capture::default();
+            calls.extend(draft.finish(CallId(1), ConnectionId(1), Role::Client, now, capture));
+        }
+    }
+    calls
 }

@@ -250,6 +250,8 @@ impl Dialect for Converse {
 impl StreamEvent<'_> {
     fn apply(&self, reply: &mut Reply) {
         let key = Some(self.place.count().unwrap_or_default());
+        reply.recognised |=
+            self.role.is_some() || self.stop_reason.is_some() || self.place.0.is_some();
         reply.role(0, self.role);
         reply.finish(0, self.stop_reason);
         self.usage.apply(reply);

@@ -145,7 +145,13 @@ impl StreamEvent<'_> {
             .strip_prefix("response.")
             .unwrap_or(self.kind.key())
         {
-            "output_text.delta" => reply.text(0, place, self.delta.string()),
+            "output_text.delta" | "text.delta" => reply.text(0, place, self.delta.string()),
+            "output_audio_transcript.delta" | "audio_transcript.delta" => {
+                reply.transcript(0, self.delta.string());
+            }
+            "output_audio.delta" | "audio.delta" => {
+                reply.media(0, "audio", Str::default(), self.delta.string().key().len());
+            }
             "refusal.delta" => reply.refusal(0, self.delta.string()),
             "reasoning_text.delta" | "reasoning_summary_text.delta" | "reasoning.delta" => {
                 reply.reasoning(0, place, self.delta.string());
@@ -178,7 +184,7 @@ impl StreamEvent<'_> {
                 let failure = error::member(self.error);
                 reply.fail(failure.unwrap_or_else(|| error::failure(self.code, self.message)));
             }
-            kind if kind.ends_with("audio.delta") || kind.ends_with("image") => reply.progressed(),
+            kind if kind.ends_with("partial_image") => reply.progressed(),
             _ => {}
         }
     }
