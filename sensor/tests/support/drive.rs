@@ -21,10 +21,44 @@ pub struct Interaction {
     pub request: Vec<u8>,
     pub status: u16,
     pub response_fields: Fields,
-    pub response: Vec<u8>,
+    pub response: Vec<Unit>,
 }
 
 impl Interaction {
+    /// From a case of our own.
+    pub fn of_case(case: &Value) -> Self {
+        let (request, response) = (&case["request"], &case["response"]);
+        let bytes = |body: &Value| match body {
+            Value::Null => Vec::new(),
+            Value::String(text) => text.clone().into_bytes(),
+            json => json.to_string().into_bytes(),
+        };
+        let event = |event: &Value| {
+            let name = event["event"].as_str().map(str::to_owned);
+            let data = bytes(&event["data"]);
+            match event["exception"].as_str() {
+                Some(exception) => Unit::Exception {
+                    name: Some(exception.to_owned()),
+                    data,
+                },
+                None => Unit::Event { name, data },
+            }
+        };
+        let units = match response["events"].as_array() {
+            Some(events) => events.iter().map(event).collect(),
+            None => vec![Unit::Whole(bytes(&response["body"]))],
+        };
+        Self {
+            method: request["method"].as_str().unwrap_or("POST").to_owned(),
+            url: request["url"].as_str().expect("a URL").to_owned(),
+            request_fields: named(&request["fields"]),
+            request: bytes(&request["body"]),
+            status: response["status"].as_u64().unwrap_or(200) as u16,
+            response_fields: named(&response["fields"]),
+            response: units,
+        }
+    }
+
     /// From a line of a recording.
     pub fn of(record: &Value) -> Self {
         let bytes = |key: &str| {
@@ -36,8 +70,10 @@ impl Interaction {
         let mut response = bytes("resp_body");
         let response_fields = fields(&record["resp_headers"]);
         if record["resp_compressed"] == true {
-            response = inflated(&response);
+            response = decoded(response_fields.first("content-encoding"), &response);
         }
+        let content_type = response_fields.first("content-type").unwrap_or_default();
+        let response = units(content_type, &response);
         Self {
             method: record["method"].as_str().unwrap_or("POST").to_owned(),
             url: record["url"].as_str().unwrap_or_default().to_owned(),
@@ -50,11 +86,22 @@ impl Interaction {
     }
 }
 
-fn inflated(body: &[u8]) -> Vec<u8> {
+fn decoded(coding: Option<&str>, body: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     // What was recorded of a stream may lack its end.
-    let _ = flate2::read::MultiGzDecoder::new(body).read_to_end(&mut out);
+    let _ = match coding {
+        Some("br") => brotli_decompressor::Decompressor::new(body, 4096).read_to_end(&mut out),
+        _ => flate2::read::MultiGzDecoder::new(body).read_to_end(&mut out),
+    };
     out
+}
+
+fn named(object: &Value) -> Fields {
+    let mut fields = Fields::default();
+    for (name, value) in object.as_object().into_iter().flatten() {
+        fields.push(name, value.as_str().expect("text"));
+    }
+    fields
 }
 
 fn fields(list: &Value) -> Fields {
@@ -103,9 +150,8 @@ fn follow(it: &Interaction, content: bool, path: bool) -> Option<Call> {
             partial: false,
         },
     );
-    let content_type = it.response_fields.first("content-type").unwrap_or_default();
-    for unit in units(content_type, &it.response) {
-        let (kind, name, data) = match &unit {
+    for unit in &it.response {
+        let (kind, name, data) = match unit {
             Unit::Event { name, data } => (MessageKind::Event, name.as_deref(), data),
             Unit::Exception { name, data } => (MessageKind::Exception, name.as_deref(), data),
             Unit::Whole(data) => (MessageKind::Whole, None, data),
