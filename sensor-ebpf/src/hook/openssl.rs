@@ -150,7 +150,9 @@ pub fn ssl_ctrl(ctx: ProbeContext) -> u32 {
     else {
         return 0;
     };
-    if let Some(connection) = conn::tls(task, &conn::tls_key(task, ssl), 0) {
+    if let Some(connection) =
+        conn::tls(task, &conn::tls_key(task, ssl), arch::instruction(ctx.regs))
+    {
         emit::server_name(connection, name);
     }
     0

@@ -33,7 +33,7 @@ pub(super) struct Undecided {
 
 /// How a content is cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub enum Kind {
     Sse,
     EventStream,
     Ndjson,
@@ -64,6 +64,19 @@ impl Framer {
             Kind::JsonArray => Self::JsonArray(JsonArray::new(limits.message)),
             Kind::Whole => Self::Whole(Whole::new(limits)),
         }
+    }
+
+    /// `None`: the first bytes did not tell yet.
+    pub fn kind(&self) -> Option<Kind> {
+        Some(match self {
+            Self::Undecided(_) => return None,
+            Self::Sse(_) => Kind::Sse,
+            Self::EventStream(_) => Kind::EventStream,
+            Self::Ndjson(_) => Kind::Ndjson,
+            Self::Grpc(_) => Kind::Grpc,
+            Self::JsonArray(_) => Kind::JsonArray,
+            Self::Whole(_) => Kind::Whole,
+        })
     }
 
     pub fn feed(&mut self, bytes: &[u8], units: &mut Units<'_>) {

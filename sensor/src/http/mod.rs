@@ -30,6 +30,8 @@ mod connection;
 #[cfg(test)]
 mod corpus;
 pub mod detect;
+#[doc(hidden)]
+pub mod fuzz;
 mod h1;
 pub mod h2;
 pub mod head;

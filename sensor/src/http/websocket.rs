@@ -232,9 +232,12 @@ impl Half {
         *self = Self::new(self.message.compression());
     }
 
+    /// A message that was begun does not go on here; how much of it is missing is then
+    /// not known.
     fn tell_skipped(&mut self, emit: Emit<'_>) {
         let lost = std::mem::take(&mut self.skipped);
-        if lost > 0 {
+        if lost > 0 || self.message.is_open() {
+            let lost = lost.max(1);
             self.message.tell(Missing { lost, cut: 0 }, emit);
         }
     }

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
+use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -13,94 +14,147 @@ use aya::programs::uprobe::{UProbeLink, UProbeScope};
 
 use super::ProbeError;
 use super::load::{self, Programs};
-use crate::discover::{self, Exit, Hook, HookPlan, Site};
+use crate::discover::{self, Exit, Finding, Hook, Site};
 
-/// Files remembered; beyond, those without probes are forgotten and looked at again.
+/// Files remembered; beyond, those without TLS are forgotten and looked at again.
 const MAX_IMAGES: usize = 1 << 16;
 
-/// Tells a file from every other, and from what it was before it was written to.
+/// Tells one file from another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct ImageId {
+struct ImageId {
     device: u64,
     inode: u64,
+    /// Only where the device does not tell file systems apart.
+    stamp: Option<Stamp>,
+}
+
+/// Tells a file from what it was before it was written to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Stamp {
     size: u64,
     modified: (i64, i64),
+    changed: (i64, i64),
 }
 
-impl ImageId {
-    fn of(file: &File) -> std::io::Result<Self> {
-        let metadata = file.metadata()?;
-        Ok(Self {
-            device: metadata.dev(),
-            inode: metadata.ino(),
-            size: metadata.len(),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
-        })
+/// `statfs` of overlayfs.
+const OVERLAYFS: u64 = 0x794c_7630;
+
+fn identify(file: &File) -> io::Result<(ImageId, Stamp)> {
+    let metadata = file.metadata()?;
+    let stamp = Stamp {
+        size: metadata.len(),
+        modified: (metadata.mtime(), metadata.mtime_nsec()),
+        changed: (metadata.ctime(), metadata.ctime_nsec()),
+    };
+    let mut id = ImageId {
+        device: metadata.dev(),
+        inode: metadata.ino(),
+        stamp: None,
+    };
+    // Every container has a device of its own over the same inode below, and probes are set
+    // on that one: once is enough.
+    if rustix::fs::fstatfs(file)?.f_type.cast_unsigned() == OVERLAYFS {
+        id.device = 0;
+        id.stamp = Some(stamp);
     }
+    Ok((id, stamp))
 }
 
-/// A file with TLS functions, and what became of it.
+/// A file with TLS, and what became of it.
 #[derive(Debug)]
 pub struct Image {
     /// As the process that led to it names it.
     pub path: PathBuf,
-    pub plan: HookPlan,
+    pub finding: Finding,
     /// Hooks that could not be attached.
     pub failures: Vec<ProbeError>,
     links: Vec<UProbeLink>,
 }
 
 impl Image {
+    /// Probes in place.
     pub fn sites(&self) -> usize {
         self.links.len()
     }
+
+    /// As a capture spells it.
+    pub fn library(&self) -> &str {
+        match &self.finding {
+            Finding::Hooks(plan) => &plan.library,
+            Finding::Unsupported(what) => &what.library,
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Known {
+    stamp: Stamp,
+    /// `None`: nothing in it to probe.
+    image: Option<Image>,
 }
 
 /// Every file that was looked at.
 #[derive(Debug, Default)]
 pub struct Images {
-    /// `None`: nothing in it to probe.
-    known: HashMap<ImageId, Option<Image>>,
+    known: HashMap<ImageId, Known>,
 }
 
 impl Images {
-    /// Looks at a file and attaches what its plan says, unless that has been done.
-    /// `path` is for people.
-    pub fn cover(&mut self, programs: &mut Programs, file: &File, path: &Path) -> Option<&Image> {
-        let id = ImageId::of(file).ok()?;
-        if self.known.len() >= MAX_IMAGES {
-            self.known.retain(|_, image| image.is_some());
+    /// Looks at a file and attaches what its plan says, unless that has been done since it
+    /// last changed. `path` is for people.
+    pub fn cover(&mut self, programs: &mut Programs, file: &File, path: &Path) {
+        let Ok((id, stamp)) = identify(file) else {
+            return;
+        };
+        if let Some(known) = self.known.get(&id)
+            && (known.stamp.size, known.stamp.modified) == (stamp.size, stamp.modified)
+        {
+            return;
         }
-        self.known
-            .entry(id)
-            .or_insert_with(|| {
-                let plan = discover::analyse(file).ok().flatten()?;
-                Some(attach(programs, file, path, plan))
-            })
-            .as_ref()
+        if self.known.len() >= MAX_IMAGES {
+            self.known.retain(|_, known| known.image.is_some());
+        }
+        // What is attached to the file as it was goes first.
+        self.known.remove(&id);
+        let finding = discover::examine(file).ok().flatten();
+        let image = finding.map(|finding| attach(programs, file, path, finding));
+        self.known.insert(id, Known { stamp, image });
+    }
+
+    /// The image that a file was found to be.
+    pub fn image(&self, file: &File) -> Option<&Image> {
+        let (id, _) = identify(file).ok()?;
+        self.known.get(&id)?.image.as_ref()
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Image> {
-        self.known.values().flatten()
+        self.known.values().filter_map(|known| known.image.as_ref())
+    }
+
+    pub fn detach(&mut self) {
+        self.known.clear();
     }
 }
 
-fn attach(programs: &mut Programs, file: &File, path: &Path, plan: HookPlan) -> Image {
+fn attach(programs: &mut Programs, file: &File, path: &Path, finding: Finding) -> Image {
     // This name leads to the open file, even if it has none of its own any more.
     let target = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
-    let mut image = Image {
-        path: path.to_owned(),
-        links: vec![],
-        failures: vec![],
-        plan,
-    };
-    for hook in &image.plan.hooks {
-        match attach_hook(programs, &target, hook) {
-            Ok(links) => image.links.extend(links),
-            Err(error) => image.failures.push(error),
+    let mut links = vec![];
+    let mut failures = vec![];
+    if let Finding::Hooks(plan) = &finding {
+        for hook in &plan.hooks {
+            match attach_hook(programs, &target, hook) {
+                Ok(attached) => links.extend(attached),
+                Err(error) => failures.push(error),
+            }
         }
     }
-    image
+    Image {
+        path: path.to_owned(),
+        finding,
+        failures,
+        links,
+    }
 }
 
 /// All probes of a hook, or none.
@@ -143,4 +197,22 @@ fn attach_site(
         offset: site.offset,
         source: Box::new(source),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    #[test]
+    fn a_file_keeps_its_id_when_it_changes() {
+        let path = std::env::temp_dir().join(format!("llmtap-image-{}", std::process::id()));
+        let mut file = File::create(&path).expect("writable");
+        let (before, old) = identify(&file).expect("a file");
+        file.write_all(b"more").expect("writable");
+        let (after, new) = identify(&file).expect("a file");
+        std::fs::remove_file(&path).expect("there");
+        assert_eq!((before.device, before.inode), (after.device, after.inode));
+        assert_ne!(old, new);
+    }
 }

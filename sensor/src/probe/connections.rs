@@ -16,11 +16,12 @@ const MAX_CONNECTIONS: usize = 1 << 17;
 #[derive(Debug)]
 struct Connection {
     id: ConnectionId,
-    /// Unknown where the record that opened it was lost.
-    key: Option<Key>,
+    /// Process and key in the kernel half; unknown where the record that opened it was lost.
+    owner: Option<(u32, Key)>,
     write: Progress,
     read: Progress,
-    last: Timestamp,
+    /// Time of its last record.
+    last: u64,
 }
 
 /// How far one direction has been accounted for.
@@ -57,28 +58,26 @@ pub struct Connections {
 }
 
 impl Connections {
-    /// Facts became known. `origin` is what can be told now.
+    /// Facts became known about a connection of `owner`.
     pub fn open(
         &mut self,
         header: &Header,
-        key: Key,
+        owner: (u32, Key),
         origin: Origin,
         sink: &mut dyn FnMut(Event<'_>),
     ) {
-        let connection = self.entry(header, sink);
-        connection.key = Some(key);
-        let id = connection.id;
-        sink(event(id, header.at, EventKind::Open(Box::new(origin))));
+        self.entry(header).owner = Some(owner);
+        self.update(header, origin, sink);
     }
 
-    /// Facts became known about a connection that may have been announced before.
+    /// Facts became known about a connection, announced before or not.
     pub fn update(&mut self, header: &Header, origin: Origin, sink: &mut dyn FnMut(Event<'_>)) {
-        let id = self.entry(header, sink).id;
+        let id = self.entry(header).id;
         sink(event(id, header.at, EventKind::Open(Box::new(origin))));
     }
 
     pub fn data(&mut self, header: &Header, bytes: &[u8], sink: &mut dyn FnMut(Event<'_>)) {
-        let connection = self.entry(header, sink);
+        let connection = self.entry(header);
         let id = connection.id;
         let (direction, progress) = connection.side(header.direction);
         let missing = progress.advance(header.position, header.cut, bytes.len() as u64);
@@ -91,9 +90,13 @@ impl Connections {
         sink(event(id, header.at, kind));
     }
 
-    pub fn close(&mut self, header: &Header, end: &Closing, sink: &mut dyn FnMut(Event<'_>)) {
-        self.settle(header.connection, end, header.at, sink);
-        self.end(header.connection, header.at, sink);
+    /// The connection is over, after all that `end` counts.
+    pub fn close(&mut self, kernel: u64, end: &Closing, at: u64, sink: &mut dyn FnMut(Event<'_>)) {
+        self.settle(kernel, end, at, sink);
+        if let Some(connection) = self.by_kernel.remove(&kernel) {
+            self.by_id.remove(&connection.id);
+            sink(event(connection.id, at, EventKind::Close));
+        }
     }
 
     /// Tells what is missing at the end of both directions.
@@ -117,26 +120,14 @@ impl Connections {
         }
     }
 
-    fn end(&mut self, kernel: u64, at: u64, sink: &mut dyn FnMut(Event<'_>)) {
-        if let Some(connection) = self.by_kernel.remove(&kernel) {
-            self.by_id.remove(&connection.id);
-            sink(event(connection.id, at, EventKind::Close));
-        }
-    }
-
-    /// The process is gone, and with it all that it had open.
-    pub fn exit(&mut self, pid: u32, at: u64, sink: &mut dyn FnMut(Event<'_>)) {
-        let pid = u64::from(pid);
-        let of_process = |c: &Connection| c.key.is_some_and(|key| key.pid == pid);
-        let gone: Vec<u64> = self.ids_where(of_process);
-        for kernel in gone {
-            self.end(kernel, at, sink);
-        }
-    }
-
-    fn ids_where(&self, keep: impl Fn(&Connection) -> bool) -> Vec<u64> {
-        let found = self.by_kernel.iter().filter(|(_, c)| keep(c));
-        found.map(|(kernel, _)| *kernel).collect()
+    /// What process `pid` has open.
+    pub fn of_process(&self, pid: u32) -> Vec<(u64, Key)> {
+        let all = self.by_kernel.iter();
+        all.filter_map(|(kernel, connection)| match connection.owner {
+            Some((owner, key)) if owner == pid => Some((*kernel, key)),
+            _ => None,
+        })
+        .collect()
     }
 
     pub fn kernel_id(&self, id: ConnectionId) -> Option<u64> {
@@ -151,11 +142,11 @@ impl Connections {
         self.lost
     }
 
-    fn entry(&mut self, header: &Header, sink: &mut dyn FnMut(Event<'_>)) -> &mut Connection {
+    fn entry(&mut self, header: &Header) -> &mut Connection {
         if self.by_kernel.len() >= MAX_CONNECTIONS
             && !self.by_kernel.contains_key(&header.connection)
         {
-            self.drop_oldest(header.at, sink);
+            self.forget_half();
         }
         let connection = self.by_kernel.entry(header.connection).or_insert_with(|| {
             self.next = self.next.saturating_add(1);
@@ -163,25 +154,26 @@ impl Connections {
             self.by_id.insert(id, header.connection);
             Connection {
                 id,
-                key: None,
+                owner: None,
                 write: Progress::default(),
                 read: Progress::default(),
-                last: Timestamp::default(),
+                last: header.at,
             }
         });
-        connection.last = Timestamp::from_nanos(header.at);
+        connection.last = header.at;
         connection
     }
 
-    /// Half of them, so that the cost of choosing is spread over many.
-    fn drop_oldest(&mut self, at: u64, sink: &mut dyn FnMut(Event<'_>)) {
-        let mut ages: Vec<Timestamp> = self.by_kernel.values().map(|c| c.last).collect();
-        let middle = ages.len() / 2;
-        let (_, median, _) = ages.select_nth_unstable(middle);
+    /// Those silent for longest; half, so that the cost of choosing is spread over many.
+    fn forget_half(&mut self) {
+        let mut times: Vec<u64> = self.by_kernel.values().map(|c| c.last).collect();
+        let middle = times.len() / 2;
+        let (_, median, _) = times.select_nth_unstable(middle);
         let median = *median;
-        for kernel in self.ids_where(|c| c.last <= median) {
-            self.end(kernel, at, sink);
-        }
+        self.by_kernel
+            .retain(|_, connection| connection.last > median);
+        self.by_id
+            .retain(|_, kernel| self.by_kernel.contains_key(kernel));
     }
 }
 
@@ -226,7 +218,7 @@ mod tests {
     }
 
     /// Each event in a few words.
-    fn log(events: &mut Vec<String>) -> impl FnMut(Event<'_>) + '_ {
+    fn log(events: &mut Vec<String>) -> impl FnMut(Event<'_>) {
         |event| {
             let id = event.connection.0;
             events.push(match event.kind {
@@ -275,7 +267,7 @@ mod tests {
             refused: 0,
             unreadable: 0,
         };
-        connections.close(&header(9, 0, 0, 0), &end, &mut sink);
+        connections.close(9, &end, 5, &mut sink);
         drop(sink);
         assert_eq!(
             missing(&events),
@@ -285,36 +277,32 @@ mod tests {
     }
 
     #[test]
-    fn a_process_takes_its_connections_along() {
+    fn connections_are_found_by_their_process() {
         let mut connections = Connections::default();
         let mut events = vec![];
         let mut sink = log(&mut events);
-        let key = |pid| Key { pid, object: 1 };
-        connections.open(&header(1, 0, 0, 0), key(40), Origin::default(), &mut sink);
-        connections.open(&header(2, 0, 0, 0), key(41), Origin::default(), &mut sink);
-        connections.exit(41, 6, &mut sink);
+        let key = |object| Key { pid: 0, object };
+        let origin = Origin::default;
+        connections.open(&header(1, 0, 0, 0), (40, key(1)), origin(), &mut sink);
+        connections.open(&header(2, 0, 0, 0), (41, key(2)), origin(), &mut sink);
+        connections.data(&header(3, WRITE, 0, 0), b"a", &mut sink);
         drop(sink);
-        assert_eq!(missing(&events), "1:open 2:open 2:close");
-        assert_eq!(connections.kernel_id(ConnectionId(1)), Some(1));
-        assert_eq!(connections.kernel_id(ConnectionId(2)), None);
+        assert_eq!(missing(&events), "1:open 2:open 3:Write+1-0/0");
+        assert_eq!(connections.of_process(41), [(2, key(2))]);
+        assert_eq!(connections.of_process(42), []);
     }
 
     #[test]
     fn the_number_of_connections_is_bounded() {
         let mut connections = Connections::default();
-        let mut closed = 0;
-        let mut sink =
-            |event: Event<'_>| closed += u64::from(matches!(event.kind, EventKind::Close));
         for n in 0..MAX_CONNECTIONS as u64 + 10 {
             let mut header = header(n, WRITE, 0, 0);
             header.at = n;
-            connections.data(&header, b"a", &mut sink);
+            connections.data(&header, b"a", &mut |_| {});
         }
         assert!(connections.len() <= MAX_CONNECTIONS);
-        assert!(
-            connections.kernel_id(ConnectionId(1)).is_none(),
-            "the oldest went"
-        );
-        assert!(closed > 0);
+        let of = |id| connections.kernel_id(ConnectionId(id));
+        assert_eq!(of(1), None, "silent for longest");
+        assert_eq!(of(MAX_CONNECTIONS as u64), Some(MAX_CONNECTIONS as u64 - 1));
     }
 }

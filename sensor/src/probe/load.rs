@@ -77,28 +77,10 @@ impl Programs {
         for name in PROBES {
             let program: &mut UProbe = program(&mut ebpf, name)?;
             program.load().map_err(|source| rejected(name, source))?;
-            if std::env::var_os("DBG").is_some() {
-                eprintln!(
-                    "{name} {:?}",
-                    program
-                        .info()
-                        .ok()
-                        .and_then(|i| i.verified_instruction_count())
-                );
-            }
         }
         for (name, _) in TRACEPOINTS {
             let program: &mut RawTracePoint = program(&mut ebpf, name)?;
             program.load().map_err(|source| rejected(name, source))?;
-            if std::env::var_os("DBG").is_some() {
-                eprintln!(
-                    "{name} {:?}",
-                    program
-                        .info()
-                        .ok()
-                        .and_then(|i| i.verified_instruction_count())
-                );
-            }
         }
         Ok(Self {
             ebpf,
@@ -115,6 +97,17 @@ impl Programs {
                 .map_err(|source| ProbeError::Tracepoint { tracepoint, source })?;
         }
         Ok(())
+    }
+
+    /// Ends what [`Self::attach_tracepoints`] began.
+    pub fn detach_tracepoints(&mut self) {
+        for (name, _) in TRACEPOINTS {
+            let program: Result<&mut RawTracePoint, _> = program(&mut self.ebpf, name);
+            if let Ok(program) = program {
+                // At the latest it goes with this process.
+                let _ = program.unload();
+            }
+        }
     }
 
     pub fn probe(&mut self, name: &'static str) -> Result<&mut UProbe, ProbeError> {

@@ -1,10 +1,18 @@
-//! Processes: what they map, and who they are.
+//! Processes: who they are, and which TLS library stands at an address of theirs.
 //!
-//! In: `/proc`, which changes while it is read. Out: mapped files, names. Must not know:
-//! traffic.
+//! In: `/proc`, which changes while it is read. Out: names. Must not know: traffic.
 
+use std::collections::HashMap;
 use std::fs::{self, File};
+use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
+
+use super::attach::Images;
+use crate::discover::maps;
+
+/// Processes whose names are remembered.
+const MAX_PROCESSES: usize = 1 << 16;
 
 /// Numbers of all processes of this moment.
 pub fn all() -> impl Iterator<Item = u32> {
@@ -14,62 +22,11 @@ pub fn all() -> impl Iterator<Item = u32> {
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
 }
 
-/// A file that a process maps for execution.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mapping {
-    pub start: u64,
-    pub end: u64,
-    /// Offset in the file of `start`.
-    pub offset: u64,
-    /// Device and inode, as `/proc` prints them.
-    pub file: (Box<str>, u64),
-    pub path: PathBuf,
-}
-
-impl Mapping {
-    /// The file itself, whatever its path leads to by now.
-    pub fn open(&self, pid: u32) -> std::io::Result<File> {
-        File::open(format!(
-            "/proc/{pid}/map_files/{:x}-{:x}",
-            self.start, self.end
-        ))
-    }
-}
-
-/// What `pid` maps for execution from files; empty where it is gone.
-pub fn mappings(pid: u32) -> Vec<Mapping> {
-    let maps = fs::read(format!("/proc/{pid}/maps")).unwrap_or_default();
-    String::from_utf8_lossy(&maps)
-        .lines()
-        .filter_map(mapping)
-        .collect()
-}
-
-/// `start-end perms offset device inode path`
-fn mapping(line: &str) -> Option<Mapping> {
-    let mut fields = line.splitn(6, ' ');
-    let (start, end) = fields.next()?.split_once('-')?;
-    let permissions = fields.next()?;
-    let offset = u64::from_str_radix(fields.next()?, 16).ok()?;
-    let device = fields.next()?;
-    let inode = fields.next()?.parse().ok()?;
-    if inode == 0 || permissions.as_bytes().get(2) != Some(&b'x') {
-        return None;
-    }
-    Some(Mapping {
-        start: u64::from_str_radix(start, 16).ok()?,
-        end: u64::from_str_radix(end, 16).ok()?,
-        offset,
-        file: (device.into(), inode),
-        path: PathBuf::from(fields.next().unwrap_or_default().trim_start()),
-    })
-}
-
 /// The program that a process runs.
-pub fn executable(pid: u32) -> std::io::Result<(File, PathBuf)> {
+pub fn executable(pid: u32) -> io::Result<Option<(File, PathBuf)>> {
     let link = PathBuf::from(format!("/proc/{pid}/exe"));
-    let file = File::open(&link)?;
-    Ok((file, fs::read_link(&link)?))
+    let path = fs::read_link(&link)?;
+    Ok(maps::open_regular(&link)?.map(|file| (file, path)))
 }
 
 /// Who a process is.
@@ -78,16 +35,78 @@ pub struct Identity {
     /// Name of its main thread.
     pub comm: Option<Box<str>>,
     pub exe: Option<Box<str>>,
+    /// Where which TLS library is mapped.
+    libraries: Vec<(Range<u64>, Box<str>)>,
 }
 
-pub fn identity(pid: u32) -> Identity {
+fn identity(pid: u32) -> Identity {
     let process = Path::new("/proc").join(pid.to_string());
     let comm = fs::read(process.join("comm")).ok();
     let exe = fs::read_link(process.join("exe")).ok();
     Identity {
         comm: comm.map(|c| String::from_utf8_lossy(c.trim_ascii_end()).into()),
         exe: exe.map(|e| e.to_string_lossy().trim_end_matches(" (deleted)").into()),
+        libraries: vec![],
     }
+}
+
+/// Processes that were asked about and still run.
+#[derive(Debug, Default)]
+pub struct Processes {
+    known: HashMap<u32, Identity>,
+}
+
+impl Processes {
+    /// It runs another program now; who it is is read while it is there.
+    pub fn executed(&mut self, pid: u32) {
+        if self.known.len() < MAX_PROCESSES {
+            self.known.insert(pid, identity(pid));
+        }
+    }
+
+    pub fn exited(&mut self, pid: u32) {
+        self.known.remove(&pid);
+    }
+
+    pub fn identity(&mut self, pid: u32) -> &Identity {
+        self.entry(pid)
+    }
+
+    fn entry(&mut self, pid: u32) -> &mut Identity {
+        if self.known.len() >= MAX_PROCESSES {
+            self.known.clear();
+        }
+        self.known.entry(pid).or_insert_with(|| identity(pid))
+    }
+
+    /// The TLS library that `instruction` belongs to, as a capture spells it.
+    pub fn library(&mut self, pid: u32, instruction: u64, images: &Images) -> Option<Box<str>> {
+        let known = self.entry(pid);
+        let found = |libraries: &[(Range<u64>, Box<str>)]| {
+            let place = libraries.iter().find(|(at, _)| at.contains(&instruction));
+            place.map(|(_, library)| library.clone())
+        };
+        found(&known.libraries).or_else(|| {
+            known.libraries = libraries(pid, images);
+            found(&known.libraries).or_else(|| only_library(images))
+        })
+    }
+}
+
+fn libraries(pid: u32, images: &Images) -> Vec<(Range<u64>, Box<str>)> {
+    let files = maps::mapped_files(pid).unwrap_or_default();
+    let library = |file: maps::MappedFile| {
+        let open = file.open(pid).ok()??;
+        Some((file.addresses, images.image(&open)?.library().into()))
+    };
+    files.into_iter().filter_map(library).collect()
+}
+
+/// For a process that is gone: there may be only one library that it can have used.
+fn only_library(images: &Images) -> Option<Box<str>> {
+    let mut names = images.iter().filter(|i| i.sites() > 0).map(|i| i.library());
+    let first = names.next()?;
+    names.all(|name| name == first).then(|| first.into())
 }
 
 #[cfg(test)]
@@ -95,35 +114,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_of_maps() {
-        let line = "7f0a1000-7f0a2000 r-xp 00001000 fe:00 1234       /usr/lib/a b.so (deleted)";
-        let mapping = mapping(line).expect("a mapping");
-        assert_eq!((mapping.start, mapping.end), (0x7f0a_1000, 0x7f0a_2000));
-        assert_eq!(mapping.offset, 0x1000);
-        assert_eq!(mapping.file, ("fe:00".into(), 1234));
-        assert_eq!(mapping.path, Path::new("/usr/lib/a b.so (deleted)"));
-    }
-
-    #[test]
-    fn what_is_no_executable_file_is_left_out() {
-        for line in [
-            "7f0a1000-7f0a2000 r--p 00001000 fe:00 1234 /usr/lib/a.so",
-            "7f0a1000-7f0a2000 r-xp 00000000 00:00 0 [vdso]",
-            "zz-7f0a2000 r-xp 00000000 00:00 1 /a",
-            "7f0a1000-7f0a2000",
-            "",
-        ] {
-            assert_eq!(mapping(line), None, "{line}");
-        }
-    }
-
-    #[test]
-    fn this_process_maps_itself() {
-        let pid = std::process::id();
+    fn this_process_is_known_by_its_file() {
         let exe = std::env::current_exe().expect("has a path");
-        let own = mappings(pid).into_iter().find(|m| m.path == exe);
-        assert!(own.is_some(), "{} is not among the mappings", exe.display());
-        let name = identity(pid).exe;
-        assert_eq!(name.as_deref(), exe.to_str());
+        let mut processes = Processes::default();
+        let own = processes.identity(std::process::id());
+        assert_eq!(own.exe.as_deref(), exe.to_str());
+        assert!(own.comm.is_some());
+    }
+
+    #[test]
+    fn a_process_that_is_gone_has_no_names() {
+        // Above the largest pid that the kernel gives out.
+        let pid = 1 << 30;
+        let mut processes = Processes::default();
+        assert_eq!(*processes.identity(pid), Identity::default());
+        assert_eq!(processes.library(pid, 0x1000, &Images::default()), None);
     }
 }
