@@ -12,7 +12,8 @@ use super::call::{
 };
 use super::frame::Frame;
 use super::reply::Reply;
-use super::{Options, attr, error, json, multipart, partial};
+use super::text::{percent_decoded, readable};
+use super::{Options, attr, error, json, multipart};
 use crate::content::{Body, Message, MessageKind};
 use crate::event::{ConnectionId, Origin, Role};
 use crate::http::{Fields, RequestHead, ResponseHead};
@@ -381,40 +382,4 @@ fn body_may_tell(head: &RequestHead, frame: &Frame, content_type: &str) -> bool 
     let readable = unseen || content_type.is_empty() || content_type.contains("json");
     let nobody = frame.provider.is_none() || unseen;
     readable && (nobody || head.path().split('/').any(|segment| segment == "mcp"))
-}
-
-/// A body as text; one with a hole, or cut short, as the members that are whole.
-fn readable(body: Body<'_>) -> Cow<'_, str> {
-    let head = String::from_utf8_lossy(body.head);
-    if body.tail.is_empty() && body.missing.is_none() && is_document(&head) {
-        return head;
-    }
-    let tail = String::from_utf8_lossy(body.tail);
-    partial::mend(&head, &tail).map_or(head, Cow::Owned)
-}
-
-fn is_document(text: &str) -> bool {
-    let text = text.trim_ascii_end();
-    text.ends_with('}') || text.ends_with(']')
-}
-
-/// Undoes percent-encoding (RFC 3986, section 2.1).
-pub(super) fn percent_decoded(text: &str) -> Box<str> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((first, after)) = rest.split_first() {
-        let code = after
-            .get(..2)
-            .filter(|_| *first == b'%')
-            .and_then(|hex| std::str::from_utf8(hex).ok())
-            .and_then(|hex| u8::from_str_radix(hex, 16).ok());
-        bytes.push(code.unwrap_or(*first));
-        rest = match code {
-            Some(_) => after.get(2..).unwrap_or_default(),
-            None => after,
-        };
-    }
-    String::from_utf8_lossy(&bytes)
-        .into_owned()
-        .into_boxed_str()
 }

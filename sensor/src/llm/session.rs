@@ -34,7 +34,7 @@ impl Session {
         let mut setup = Setup::default();
         setup.ask.content = options.content;
         let model = head.query("model").or(head.query("deployment"));
-        setup.ask.request.model = model.map(super::draft::percent_decoded);
+        setup.ask.request.model = model.map(super::text::percent_decoded);
         Some(Self {
             conversation,
             frame: Frame::of(head, origin),
