@@ -39,8 +39,12 @@ const ROOMS: &[Room] = &[
     room("discover", &[], NO_KERNEL),
     room("event", &["time"], OUTSIDE),
     room("probe", &["discover", "event", "time"], &["anyhow"]),
-    // Of http only the list of fields that hold credentials.
-    room("capture", &["http", "event", "time"], NO_KERNEL),
+    // It lets no credential into a file, whatever the framing.
+    room(
+        "capture",
+        &["http", "content", "stream", "event", "time"],
+        NO_KERNEL,
+    ),
     room("stream", &["event", "time"], OUTSIDE),
     room("http", &["stream", "event", "time"], OUTSIDE),
     room("content", &["stream", "event", "time"], OUTSIDE),

@@ -13,7 +13,7 @@
 use std::collections::HashMap;
 
 use crate::event::{ConnectionId, Direction, Missing, Origin};
-use crate::http::head::is_credential;
+use crate::http::head::{is_authorization, is_credential, is_query_credential};
 
 /// Connections whose state is kept. Beyond it all state is dropped, which is safe:
 /// each then goes on as if it had been joined midway.
@@ -114,8 +114,12 @@ enum State {
     Name,
     /// Behind that name and white space.
     AfterName,
-    /// In a request target, before its query.
-    Target,
+    /// In the first word of a field's value, which may be an authentication scheme.
+    Scheme,
+    /// In a request target, before its query; so much of `://` was seen.
+    Target { matched: u8 },
+    /// In the authority of a target in absolute form.
+    Authority,
     /// In the name of a parameter of the query.
     Parameter,
     /// In a parameter's value.
@@ -127,6 +131,8 @@ enum State {
     /// The line began unseen: masked up to its end, at most so many bytes.
     Unknown { left: usize },
 }
+
+const TARGET: State = State::Target { matched: 0 };
 
 impl LineMask {
     fn chunk(&mut self, missing: Missing, bytes: &mut [u8]) -> Option<Missing> {
@@ -166,6 +172,10 @@ impl LineMask {
                 };
                 rest = rest.get_mut(end..).unwrap_or_default();
             }
+            if self.state == State::Authority {
+                let end = self.authority(rest);
+                rest = rest.get_mut(end..).unwrap_or_default();
+            }
             let Some((byte, behind)) = rest.split_first_mut() else {
                 return;
             };
@@ -185,7 +195,9 @@ impl LineMask {
             State::Start => self.start(byte),
             State::Name => self.name(*byte),
             State::AfterName => self.after_name(*byte),
-            State::Target => self.target(*byte),
+            State::Scheme => self.scheme(*byte),
+            State::Target { matched } => self.target(matched, *byte),
+            State::Authority => State::Authority,
             State::Parameter => self.parameter(*byte),
             State::Value { credential } => self.parameter_value(credential, byte),
             State::Pass => State::Pass,
@@ -212,11 +224,7 @@ impl LineMask {
         }
         if FIRST_WORDS.contains(&seen) {
             self.http1 = true;
-            return if *byte == b' ' {
-                State::Target
-            } else {
-                State::Pass
-            };
+            return if *byte == b' ' { TARGET } else { State::Pass };
         }
         if FIRST_WORDS.iter().any(|word| word.starts_with(seen)) {
             return State::Start;
@@ -257,27 +265,64 @@ impl LineMask {
                 self.preface = true;
                 State::Pass
             }
-            b => self.target(b),
+            b => self.target(0, b),
         }
     }
 
-    fn field_value(&self) -> State {
+    fn field_value(&mut self) -> State {
         let credential = match std::str::from_utf8(&self.name) {
-            Ok(name) => name.len() > MAX_NAME || is_masked(name),
+            Ok(name) => name.len() > MAX_NAME || is_credential(name),
             Err(_) => true,
         };
-        if credential { State::Mask } else { State::Pass }
+        self.name.clear();
+        if credential {
+            State::Mask
+        } else {
+            State::Scheme
+        }
     }
 
-    fn target(&mut self, byte: u8) -> State {
-        match byte {
-            b'?' => {
+    fn scheme(&mut self, byte: u8) -> State {
+        const LONGEST: usize = 16;
+        if self.name.is_empty() && matches!(byte, b' ' | b'\t') {
+            return State::Scheme;
+        }
+        self.push(byte);
+        match std::str::from_utf8(&self.name) {
+            Ok(value) if is_authorization(value) => State::Mask,
+            _ if self.name.len() > LONGEST => State::Pass,
+            _ => State::Scheme,
+        }
+    }
+
+    fn target(&mut self, matched: u8, byte: u8) -> State {
+        match (matched, byte) {
+            (_, b'?' | b'#') => {
                 self.name.clear();
                 State::Parameter
             }
-            b' ' | b'\t' => State::Pass,
-            _ => State::Target,
+            (_, b' ' | b'\t') => State::Pass,
+            (0, b':') => State::Target { matched: 1 },
+            (1, b'/') => State::Target { matched: 2 },
+            (2, b'/') => State::Authority,
+            _ => TARGET,
         }
+    }
+
+    /// Masks what stands before the host (RFC 3986, 3.2.1), and all of what may stand
+    /// there where the end of the authority is not in `rest`. Gives its length.
+    fn authority(&mut self, rest: &mut [u8]) -> usize {
+        let end = rest.iter().position(|b| b"/?# \t\r\n".contains(b));
+        let secret = match end {
+            Some(end) => {
+                self.state = TARGET;
+                let authority = rest.get(..end).unwrap_or_default();
+                memchr::memrchr(b'@', authority).unwrap_or(0)
+            }
+            None => rest.len(),
+        };
+        rest.iter_mut().take(secret).for_each(overwrite);
+        end.unwrap_or(rest.len())
     }
 
     fn parameter(&mut self, byte: u8) -> State {
@@ -289,11 +334,11 @@ impl LineMask {
                 };
                 State::Value { credential }
             }
-            b'&' => {
+            b'&' | b';' | b'#' | b'?' => {
                 self.name.clear();
                 State::Parameter
             }
-            b' ' | b'#' => State::Pass,
+            b' ' => State::Pass,
             b => {
                 self.push(b);
                 State::Parameter
@@ -303,11 +348,11 @@ impl LineMask {
 
     fn parameter_value(&mut self, credential: bool, byte: &mut u8) -> State {
         match *byte {
-            b'&' => {
+            b'&' | b';' | b'#' | b'?' => {
                 self.name.clear();
                 State::Parameter
             }
-            b' ' | b'#' => State::Pass,
+            b' ' => State::Pass,
             _ => {
                 if credential {
                     overwrite(byte);
@@ -344,36 +389,6 @@ fn begins_message(bytes: &[u8]) -> bool {
     FIRST_WORDS.iter().any(|word| bytes.starts_with(word))
 }
 
-/// Whether the query parameter `name` (lower case) authenticates.
-fn is_query_credential(name: &str) -> bool {
-    const EXACT: [&str; 9] = [
-        "key",
-        "sig",
-        "signature",
-        "token",
-        "auth",
-        "password",
-        "secret",
-        "apikey",
-        "subscription-key",
-    ];
-    const PARTS: [&str; 6] = [
-        "api-key",
-        "api_key",
-        "token",
-        "signature",
-        "credential",
-        "secret",
-    ];
-    EXACT.contains(&name) || PARTS.iter().any(|part| name.contains(part))
-}
-
-/// Fields whose values are masked in a file: those that authenticate, and the one in
-/// which browsers pass keys of realtime sessions.
-fn is_masked(name: &str) -> bool {
-    is_credential(name) || name == "sec-websocket-protocol"
-}
-
 fn overwrite(byte: &mut u8) {
     if *byte != b'\r' {
         *byte = b'*';
@@ -393,6 +408,7 @@ mod tests {
         Host: api.example\r\n\
         Authorization: Bearer sk-secret\r\n\
         X-Api-Key : sk-secret\r\n\
+        X-Other: Bearer secret\r\n\
         Cookie: a=secret;\r\n b=secret\r\n\
         Content-Length: 15\r\n\r\n\
         {\"a\": \"kept b\"}\n\
@@ -428,6 +444,21 @@ mod tests {
                 Some(&whole),
                 "{piece}"
             );
+        }
+    }
+
+    #[test]
+    fn user_information_in_a_target_is_masked() {
+        let text = "GET http://jo:secret@a.example:80/b:c@d?e=f HTTP/1.1\r\n\r\n";
+        let whole = masked_in_pieces(text, text.len()).unwrap();
+        assert_eq!(whole, text.replace("jo:secret", "*********"));
+        for piece in 1..text.len() {
+            let masked = masked_in_pieces(text, piece).unwrap();
+            assert!(
+                !masked.contains('j') && !masked.contains("secret"),
+                "{masked}"
+            );
+            assert!(masked.ends_with("/b:c@d?e=f HTTP/1.1\r\n\r\n"), "{masked}");
         }
     }
 

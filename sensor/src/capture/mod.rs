@@ -1,8 +1,8 @@
 //! Capture files: traffic as the probes deliver it, kept as JSON Lines.
 //!
 //! In: a file, or [`Event`](crate::event::Event)s. Out: events, or a file. Must not
-//! know: what the bytes mean, but for the shape of an HTTP/1 head, so that
-//! credentials are masked before they are written.
+//! know: what a call is. Of HTTP it knows enough to let no credential into a file, and
+//! where that is asked for no content.
 #![deny(
     clippy::indexing_slicing,
     clippy::unwrap_used,
@@ -25,9 +25,11 @@
 mod line;
 pub mod mask;
 pub mod reader;
+pub mod reframe;
 pub mod writer;
 
 pub use reader::Reader;
+pub use reframe::{Bodies, Reframer};
 pub use writer::Writer;
 
 /// The version of the format that is written, and the only one that is read.

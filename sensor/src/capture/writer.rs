@@ -4,7 +4,7 @@
 //! in HTTP/1 heads are masked on the way; a connection whose heads cannot be masked
 //! (HTTP/2) is left out and counted.
 
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
@@ -29,6 +29,7 @@ pub struct Writer {
     line: Vec<u8>,
     payload: Vec<u8>,
     encoded: String,
+    newest: Timestamp,
     written: u64,
     left_out: u64,
 }
@@ -42,6 +43,7 @@ impl Writer {
             line: Vec::new(),
             payload: Vec::new(),
             encoded: String::new(),
+            newest: Timestamp::default(),
             written: 0,
             left_out: 0,
         };
@@ -64,8 +66,11 @@ impl Writer {
         self.left_out
     }
 
+    /// Writes one event. Live ones come in nearly the order of time, and the file has
+    /// to be in that order: one that is late gets the time of the one before.
     pub fn write(&mut self, event: &Event<'_>) -> io::Result<()> {
-        let (conn, ts) = (event.connection.0, event.at.as_nanos());
+        self.newest = self.newest.max(event.at);
+        let (conn, ts) = (event.connection.0, self.newest.as_nanos());
         match &event.kind {
             EventKind::Open(origin) => {
                 self.masks.open(event.connection, origin);
@@ -75,7 +80,7 @@ impl Writer {
                 direction,
                 missing,
                 bytes,
-            } => self.data(event.connection, event.at, *direction, *missing, bytes),
+            } => self.data(event.connection, *direction, *missing, bytes),
             EventKind::Close => {
                 self.masks.close(event.connection);
                 self.line("close", &Close { conn, ts })
@@ -91,7 +96,6 @@ impl Writer {
     fn data(
         &mut self,
         connection: ConnectionId,
-        at: Timestamp,
         direction: Direction,
         missing: Missing,
         bytes: &[u8],
@@ -107,7 +111,7 @@ impl Writer {
             let chunks = payload.chunks(MAX_CHUNK);
             let none = payload.is_empty().then_some(payload.as_slice());
             for chunk in chunks.chain(none) {
-                self.chunk(connection, at, direction, missing, chunk)?;
+                self.chunk(connection, direction, missing, chunk)?;
                 missing = Missing::NONE;
             }
         } else {
@@ -121,7 +125,6 @@ impl Writer {
     fn chunk(
         &mut self,
         connection: ConnectionId,
-        at: Timestamp,
         direction: Direction,
         missing: Missing,
         chunk: &[u8],
@@ -133,7 +136,7 @@ impl Writer {
         STANDARD.encode_string(chunk, &mut encoded);
         let data = Data {
             conn: connection.0,
-            ts: at.as_nanos(),
+            ts: self.newest.as_nanos(),
             dir: direction.into(),
             len: Some(len),
             lost: missing.lost,
@@ -178,13 +181,17 @@ impl std::fmt::Debug for Sink {
 
 impl Sink {
     fn create(path: &Path) -> io::Result<Self> {
-        use std::os::unix::fs::OpenOptionsExt as _;
+        use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
         let file = File::options()
             .write(true)
             .create(true)
             .truncate(true)
             .mode(0o600)
             .open(path)?;
+        // The mode counts for a new file only.
+        if file.metadata()?.is_file() {
+            file.set_permissions(Permissions::from_mode(0o600))?;
+        }
         let file = BufWriter::with_capacity(256 << 10, file);
         Ok(match path.extension().and_then(|e| e.to_str()) {
             Some("gz") => Self::Gzip(flate2::write::GzEncoder::new(
@@ -321,10 +328,28 @@ mod tests {
     }
 
     #[test]
+    fn time_never_goes_back_in_a_file() {
+        let folder = Folder::new("order");
+        let path = folder.0.join("a.jsonl");
+        let mut writer = Writer::create(&path, ClockOffset::default(), None).unwrap();
+        for at in [5, 3, 7] {
+            writer.write(&event(at, EventKind::Close)).unwrap();
+        }
+        writer.finish().unwrap();
+        let mut reader = Reader::open(&path).unwrap();
+        let mut times = Vec::new();
+        while let Some(event) = reader.next().unwrap() {
+            times.push(event.at.as_nanos());
+        }
+        assert_eq!(times, [5, 5, 7]);
+    }
+
+    #[test]
     fn no_credential_is_in_a_file_and_others_may_not_read_it() {
         use std::os::unix::fs::PermissionsExt as _;
         let folder = Folder::new("canary");
         let path = folder.0.join("a.jsonl");
+        fs::write(&path, "from before, for all to read").unwrap();
         let mut writer = Writer::create(&path, ClockOffset::default(), None).unwrap();
         let head = b"POST / HTTP/1.1\r\nAuthorization: Bearer canary-4711\r\nA: kept\r\n\r\n";
         writer

@@ -33,7 +33,7 @@ pub(super) struct Undecided {
 
 /// How a content is cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub enum Kind {
     Sse,
     EventStream,
     Ndjson,
@@ -64,6 +64,19 @@ impl Framer {
             Kind::JsonArray => Self::JsonArray(JsonArray::new(limits.message)),
             Kind::Whole => Self::Whole(Whole::new(limits)),
         }
+    }
+
+    /// `None`: the first bytes did not tell yet.
+    pub fn kind(&self) -> Option<Kind> {
+        Some(match self {
+            Self::Undecided(_) => return None,
+            Self::Sse(_) => Kind::Sse,
+            Self::EventStream(_) => Kind::EventStream,
+            Self::Ndjson(_) => Kind::Ndjson,
+            Self::Grpc(_) => Kind::Grpc,
+            Self::JsonArray(_) => Kind::JsonArray,
+            Self::Whole(_) => Kind::Whole,
+        })
     }
 
     pub fn feed(&mut self, bytes: &[u8], units: &mut Units<'_>) {
@@ -177,7 +190,7 @@ fn choose(by_type: Option<Kind>, start: &[u8], last: bool) -> Option<Kind> {
             [b'{', ..] => Some(Kind::JsonArray),
             _ => Some(Kind::Whole),
         },
-        [b'd' | b'e' | b'i' | b'r', ..] if by_type.is_none() => {
+        [b'd' | b'e' | b'i' | b'r' | b':', ..] if by_type.is_none() => {
             let field = field_of_event(text).or(last.then_some(false))?;
             Some(if field { Kind::Sse } else { Kind::Whole })
         }
@@ -188,7 +201,8 @@ fn choose(by_type: Option<Kind>, start: &[u8], last: bool) -> Option<Kind> {
 /// Whether a text begins with a field of a server-sent event; `None`: too short to tell.
 fn field_of_event(text: &[u8]) -> Option<bool> {
     let mut too_short = false;
-    for field in [&b"data:"[..], b"event:", b"id:", b"retry:"] {
+    // The last is a comment, as servers send to keep a connection alive.
+    for field in [&b"data:"[..], b"event:", b"id:", b"retry:", b":"] {
         if text.starts_with(field) {
             return Some(true);
         }

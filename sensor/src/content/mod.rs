@@ -36,6 +36,7 @@ mod whole;
 
 use coding::Decoder;
 use framer::Framer;
+pub use framer::Kind;
 use whole::Whole;
 
 use crate::event::Missing;
@@ -209,6 +210,11 @@ impl Content {
             Framer::Whole(whole) => Some(whole.body()),
             _ => None,
         }
+    }
+
+    /// How it is cut; `None`: the first bytes did not tell yet.
+    pub fn kind(&self) -> Option<Kind> {
+        self.framer.kind()
     }
 
     /// Bytes of this content that are missing: those lost on the wire, and those cut

@@ -1,6 +1,7 @@
 //! One exchange on its way to a call: gathers the request, frames the response, and
 //! accounts for what is missing.
 
+use super::conversation::Conversation;
 use super::{Output, Shared};
 use crate::content::{self, Body, Content, Message, MessageKind};
 use crate::event::{ConnectionId, Missing, Origin, Role};
@@ -22,6 +23,7 @@ pub(super) struct Context<'a> {
 #[derive(Debug)]
 pub(super) struct Exchange {
     candidate: Option<Box<Candidate>>,
+    conversation: Option<Box<Conversation>>,
 }
 
 #[derive(Debug)]
@@ -67,20 +69,29 @@ impl Exchange {
                 inferred: head.partial,
             })
         });
-        Self { candidate }
+        let llm = shared.options.llm;
+        let conversation = Conversation::new(began, role, head, origin, llm).map(Box::new);
+        Self {
+            candidate,
+            conversation,
+        }
     }
 
     /// Whether it may still turn out to be a call.
     pub(super) fn is_candidate(&self) -> bool {
-        self.candidate.is_some()
+        self.candidate.is_some() || self.conversation.is_some()
     }
 
     /// Whether its request was read and is a call.
     pub(super) fn is_call(&self) -> bool {
         self.candidate.as_ref().is_some_and(|c| c.call.is_some())
+            || self.conversation.as_ref().is_some_and(|c| c.is_call())
     }
 
     pub(super) fn step(&mut self, step: Step<'_>, mut context: Context<'_>) {
+        if self.conversation.is_some() {
+            self.converse(&step, &mut context);
+        }
         let Some(candidate) = &mut self.candidate else {
             return;
         };
@@ -89,8 +100,27 @@ impl Exchange {
         }
     }
 
+    fn converse(&mut self, step: &Step<'_>, context: &mut Context<'_>) {
+        let Some(conversation) = &mut self.conversation else {
+            return;
+        };
+        match step {
+            Step::Response(head) if !conversation.answered(head) => self.conversation = None,
+            Step::WebSocket {
+                direction,
+                data,
+                missing,
+                ..
+            } => conversation.message(*direction, data, *missing, context),
+            _ => {}
+        }
+    }
+
     /// The exchange is over, or nothing more of it will be seen.
     pub(super) fn finish(self, mut context: Context<'_>) {
+        if let Some(conversation) = self.conversation {
+            conversation.finish(&mut context);
+        }
         let Some(mut candidate) = self.candidate else {
             return;
         };

@@ -20,6 +20,7 @@ use crate::llm::{Call, CallId};
 use crate::time::Timestamp;
 
 mod connection;
+mod conversation;
 mod exchange;
 pub mod limits;
 

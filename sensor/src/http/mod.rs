@@ -30,6 +30,8 @@ mod connection;
 #[cfg(test)]
 mod corpus;
 pub mod detect;
+#[doc(hidden)]
+pub mod fuzz;
 mod h1;
 pub mod h2;
 pub mod head;
@@ -37,7 +39,7 @@ pub mod head;
 mod testing;
 pub mod websocket;
 
-pub use connection::Connection;
+pub use connection::{Connection, Faults};
 pub use detect::Detection;
 pub use head::{Fields, RequestHead, ResponseHead};
 

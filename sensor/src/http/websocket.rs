@@ -186,11 +186,9 @@ impl Half {
             return None;
         }
         let frame = self.frame;
-        let alone = frame.last && !frame.is_continuation() && whole;
-        if frame.is_control() {
-        } else if alone && !frame.compressed && frame.mask.is_none() {
+        if frame.is_plain_message() && whole {
             self.message.give_whole(octets, emit);
-        } else {
+        } else if !frame.is_control() {
             self.message.add(&frame, self.passed, octets);
         }
         self.passed = self.passed.saturating_add(octets.len() as u64);
@@ -232,9 +230,12 @@ impl Half {
         *self = Self::new(self.message.compression());
     }
 
+    /// A message that was begun does not go on here; how much of it is missing is then
+    /// not known.
     fn tell_skipped(&mut self, emit: Emit<'_>) {
         let lost = std::mem::take(&mut self.skipped);
-        if lost > 0 {
+        if lost > 0 || self.message.is_open() {
+            let lost = lost.max(1);
             self.message.tell(Missing { lost, cut: 0 }, emit);
         }
     }

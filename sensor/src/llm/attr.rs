@@ -2,7 +2,7 @@
 //! list that holds them. Names of ours begin with `llmtap.`.
 
 use super::call::{Name, Value};
-use super::json::{Bool, Int, Num, Raw, Str};
+use super::json::{Int, Num, Raw, Str};
 
 pub(super) const API_TYPE: &str = "openai.api.type";
 pub(super) const REQUEST_SERVICE_TIER: &str = "openai.request.service_tier";
@@ -10,7 +10,6 @@ pub(super) const REQUEST_TIER: &str = "llmtap.request.service_tier";
 pub(super) const RESPONSE_SERVICE_TIER: &str = "openai.response.service_tier";
 pub(super) const SYSTEM_FINGERPRINT: &str = "openai.response.system_fingerprint";
 pub(super) const PREVIOUS_RESPONSE_ID: &str = "llmtap.request.previous_response_id";
-pub(super) const RESPONSE_STATUS: &str = "llmtap.response.status";
 pub(super) const SERVICE_TIER: &str = "llmtap.response.service_tier";
 pub(super) const TOOL_CHOICE: &str = "llmtap.request.tool_choice";
 pub(super) const END_USER: &str = "llmtap.request.user";
@@ -42,7 +41,6 @@ pub(super) const RATE_LIMIT: &str = "llmtap.rate_limit.";
 pub(super) const AGENT_ID: &str = "gen_ai.agent.id";
 pub(super) const AGENT_NAME: &str = "gen_ai.agent.name";
 pub(super) const TOOL_NAME: &str = "gen_ai.tool.name";
-pub(super) const TOOL_TYPE: &str = "gen_ai.tool.type";
 pub(super) const TOOL_ARGUMENTS: &str = "gen_ai.tool.call.arguments";
 pub(super) const TOOL_RESULT: &str = "gen_ai.tool.call.result";
 pub(super) const PROMPT_NAME: &str = "gen_ai.prompt.name";
@@ -51,7 +49,6 @@ pub(super) const GUARDRAIL_TRACED: &str = "llmtap.aws.bedrock.guardrail.traced";
 pub(super) const GUARDRAIL_ACTION: &str = "llmtap.aws.bedrock.guardrail.action";
 pub(super) const GUARDRAIL_VERSION: &str = "llmtap.aws.bedrock.guardrail.version";
 pub(super) const KNOWLEDGE_BASE_ID: &str = "aws.bedrock.knowledge_base.id";
-pub(super) const AZURE_NAMESPACE: &str = "azure.resource_provider.namespace";
 pub(super) const MCP_METHOD: &str = "mcp.method.name";
 pub(super) const MCP_SESSION: &str = "mcp.session.id";
 pub(super) const MCP_PROTOCOL: &str = "mcp.protocol.version";
@@ -66,7 +63,7 @@ const MAX_ATTRIBUTES: usize = 96;
 const MAX_TEXT: usize = 1024;
 
 /// Attributes by name; setting one again replaces it.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Attributes(Vec<(Name, Value)>);
 
 impl Attributes {
@@ -110,12 +107,6 @@ impl Attributes {
     pub(super) fn double(&mut self, name: impl Into<Name>, number: Num) {
         if let Some(number) = number.0 {
             self.set(name, Value::Double(number));
-        }
-    }
-
-    pub(super) fn flag(&mut self, name: impl Into<Name>, flag: Bool) {
-        if let Some(flag) = flag.0 {
-            self.set(name, Value::Bool(flag));
         }
     }
 

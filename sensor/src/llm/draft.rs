@@ -6,11 +6,14 @@
 use std::borrow::Cow;
 
 use super::api::route::{self, Route};
-use super::api::{Ask, Event};
-use super::call::{Call, CallId, Capture, Completeness, Failure, Name, Server, Timing};
-use super::provider::{self, Provider};
+use super::api::{Ask, Dialect, Event};
+use super::call::{
+    Call, CallId, Capture, Completeness, Failure, Name, Request, Response, Timing, Usage, Value,
+};
+use super::frame::Frame;
 use super::reply::Reply;
-use super::{Options, attr, error, fields, multipart, partial};
+use super::text::{percent_decoded, readable};
+use super::{Options, attr, error, json, multipart};
 use crate::content::{Body, Message, MessageKind};
 use crate::event::{ConnectionId, Origin, Role};
 use crate::http::{Fields, RequestHead, ResponseHead};
@@ -19,22 +22,18 @@ use crate::time::Timestamp;
 /// An exchange that may become a call.
 #[derive(Debug)]
 pub struct Draft {
-    provider: Option<&'static Provider>,
+    frame: Frame,
     /// `None` until the body tells.
     route: Option<Route>,
     /// The path alone speaks for the dialect: the body must agree.
     doubtful: bool,
-    /// Some field of a head was hidden.
-    inferred: bool,
     content_type: Box<str>,
-    server: Server,
     ask: Ask,
     /// The request has been read.
     asked: bool,
     reply: Reply,
     /// The reply is known to be a stream.
     streams: bool,
-    binary: bool,
     timing: Timing,
 }
 
@@ -50,46 +49,54 @@ impl Draft {
         if !matches!(&*head.method, "POST" | "") {
             return None;
         }
-        let host = head.host().or(origin.sni.as_deref());
-        let port = head.port().or(origin.peer.map(|peer| peer.port()));
-        let provider = provider::identify(host, port);
-        let known = provider.map_or("", |p| p.name);
-        let route = route::by_path(known, head.path());
+        let frame = Frame::of(head, origin);
+        let path = head.target.as_deref().map(|_| head.path());
+        let route = path.and_then(|path| route::by_path(frame.known(), path));
         let content_type = head.fields.first("content-type").unwrap_or_default();
-        if route.is_none() && !body_may_tell(head, provider, content_type) {
+        if route.is_none() && !body_may_tell(head, &frame, content_type) {
             return None;
         }
         Some(Self {
-            doubtful: provider.is_none() && route.is_some(),
-            provider,
-            inferred: head.partial,
+            doubtful: frame.provider.is_none() && route.is_some(),
+            frame,
+            route,
             content_type: content_type.into(),
-            server: Server {
-                address: host.map(Into::into),
-                port,
-                path: head.target.is_some().then(|| head.path().into()),
-                user_agent: head.fields.first("user-agent").map(Into::into),
-                ..Server::default()
-            },
             ask: Ask {
                 content: options.content,
                 ..Ask::default()
             },
-            route,
             asked: false,
             reply: Reply::new(options.content),
             streams: false,
-            binary: false,
             timing: Timing::starting(began),
         })
+    }
+
+    /// A call of a session, its request read.
+    pub(super) fn turn(
+        began: Timestamp,
+        frame: Frame,
+        dialect: &'static dyn Dialect,
+        ask: Ask,
+    ) -> Self {
+        Self {
+            frame,
+            route: Some(Route::to(dialect)),
+            doubtful: false,
+            content_type: Box::default(),
+            asked: true,
+            reply: Reply::new(ask.content),
+            ask,
+            streams: true,
+            timing: Timing::starting(began),
+        }
     }
 
     /// The whole content of the request, decoded. `false`: no call after all, drop it.
     pub fn request(&mut self, body: Body<'_>) -> bool {
         let text = self.request_text(body);
-        let known = self.provider.map_or("", |p| p.name);
         if self.route.is_none() {
-            self.route = route::by_body(known, &text);
+            self.route = route::by_body(self.frame.known(), &text);
         }
         let Some(route) = &self.route else {
             return false;
@@ -111,26 +118,19 @@ impl Draft {
 
     pub fn response_head(&mut self, at: Timestamp, head: &ResponseHead) {
         self.timing.end = self.timing.end.max(at);
-        self.inferred |= head.partial;
-        self.server.status = head.status;
-        self.server.request_id = fields::request_id(&head.fields);
-        fields::response(&head.fields, &mut self.reply.attributes);
-        self.reply.metered.update(fields::tokens(&head.fields));
-        let content_type = head.fields.first("content-type").unwrap_or_default();
-        self.binary = fields::is_binary(content_type);
-        self.reply.recognised |= self.binary;
+        self.frame.answered(head);
+        self.reply.recognised |= self.frame.binary;
     }
 
     /// Fields that follow the response's content; they say what fields of a head may.
     pub fn response_trailers(&mut self, trailers: &Fields) {
-        fields::response(trailers, &mut self.reply.attributes);
-        self.reply.tokens.update(fields::tokens(trailers));
+        self.frame.trailers(trailers);
     }
 
     /// One unit of the response's content, or the whole of it.
     pub fn response_message(&mut self, message: Message<'_>) {
         self.timing.end = self.timing.end.max(message.at);
-        if self.binary {
+        if self.frame.binary {
             return;
         }
         let text = String::from_utf8_lossy(message.data);
@@ -147,7 +147,7 @@ impl Draft {
     /// The response's content where it was no stream and has holes.
     pub fn response_body(&mut self, at: Timestamp, body: Body<'_>) {
         self.timing.end = self.timing.end.max(at);
-        if self.binary {
+        if self.frame.binary {
             return;
         }
         let text = readable(body);
@@ -172,10 +172,10 @@ impl Draft {
         }
         let capture = Capture {
             completeness: Completeness::Unfinished,
-            inferred: self.inferred,
+            inferred: self.frame.inferred,
             ..Capture::default()
         };
-        let mut call = self.frame(id, connection, role, capture)?;
+        let mut call = self.outline(id, connection, role, capture)?;
         call.request = self.ask.request.clone();
         call.extra = self.ask.attributes.to_vec();
         Some(call)
@@ -195,32 +195,47 @@ impl Draft {
             return None;
         }
         self.timing.end = self.timing.end.max(end);
-        capture.inferred |= self.inferred;
-        let mut call = self.frame(id, connection, role, capture)?;
+        capture.inferred |= self.frame.inferred;
+        let mut call = self.outline(id, connection, role, capture)?;
         call.error = self.failure(&capture);
+        self.reply.metered.update(self.frame.tokens);
         call.usage = self.reply.usage();
         let conversation = self.reply.conversation_id.take();
-        self.ask
-            .attributes
-            .append(std::mem::take(&mut self.reply.attributes));
+        let mut attributes = self.ask.attributes;
+        attributes.append(self.frame.attributes);
+        attributes.append(std::mem::take(&mut self.reply.attributes));
+        if let Some(api) = openai_api(&call) {
+            attributes.header(attr::API_TYPE, Some(api));
+        }
+        call.extra = attributes.into_vec();
         call.response = self.reply.into_response();
         call.request = self.ask.request;
         if conversation.is_some() {
             call.request.conversation_id = conversation;
         }
-        call.extra = self.ask.attributes.into_vec();
         Some(call)
+    }
+
+    /// Whether anything of a reply was seen.
+    pub(super) fn is_answered(&self) -> bool {
+        self.timing.first_chunk.is_some()
+    }
+
+    /// Takes a message of the server, in a session.
+    pub(super) fn server_event(&mut self, at: Timestamp, text: &str) {
+        self.timing.end = self.timing.end.max(at);
+        self.event(at, None, text);
     }
 
     /// Whether the reply bears out what the request was taken for.
     fn is_call(&self) -> bool {
         let guessed = self.route.as_ref().is_none_or(|route| route.guessed);
-        let failed = self.server.status.is_some_and(|status| status >= 400);
-        !guessed || self.reply.recognised || (failed && self.provider.is_some())
+        let failed = self.frame.failed().is_some() && self.frame.provider.is_some();
+        !guessed || self.reply.recognised || failed
     }
 
     /// Everything but what request and reply say.
-    fn frame(
+    fn outline(
         &self,
         id: CallId,
         connection: ConnectionId,
@@ -228,18 +243,19 @@ impl Draft {
         capture: Capture,
     ) -> Option<Call> {
         let dialect = self.route.as_ref()?.dialect;
-        let provider = self.provider.map_or_else(|| dialect.provider(), |p| p.name);
+        let operation = self.reply.operation.or(self.ask.operation);
+        let operation = operation.unwrap_or_else(|| dialect.operation());
         Some(Call {
             id,
             connection,
             role,
-            operation: Name::Borrowed(self.ask.operation.unwrap_or_else(|| dialect.operation())),
-            provider: Name::Borrowed(provider),
+            operation: Name::Borrowed(operation),
+            provider: Name::Borrowed(self.frame.provider(dialect.provider())),
             dialect: dialect.name(),
-            server: self.server.clone(),
-            request: super::call::Request::default(),
-            response: super::call::Response::default(),
-            usage: super::call::Usage::default(),
+            server: self.frame.server.clone(),
+            request: Request::default(),
+            response: Response::default(),
+            usage: Usage::default(),
             timing: self.timing,
             error: None,
             capture,
@@ -252,42 +268,76 @@ impl Draft {
         let text = text.trim_ascii();
         if text == "[DONE]" {
             self.reply.ended = true;
-        } else if let Some(route) = &self.route {
+        } else {
+            self.reconsider(text);
             if name == Some("error")
                 && let Some(failure) = error::read(text)
             {
                 self.reply.fail(failure);
             }
-            route
-                .dialect
-                .event(&Event { name, data: text }, &mut self.reply);
+            if let Some(route) = &self.route {
+                let event = Event { name, data: text };
+                route.dialect.event(&event, &mut self.reply);
+            }
         }
         let content = self.reply.take_progress();
         self.timing.event(at, content);
     }
 
+    /// A dialect that was guessed may be told by the reply.
+    fn reconsider(&mut self, text: &str) {
+        if let Some(route) = self.route.as_mut().filter(|route| route.guessed)
+            && !self.reply.recognised
+        {
+            let guess = route.dialect;
+            if let Some(told) = route::by_reply(guess, text) {
+                route.dialect = told;
+                if told.name() == "bedrock.invoke" {
+                    self.reply.operation = Some(guess.operation());
+                }
+            }
+        }
+    }
+
     fn whole(&mut self, text: &str) {
-        let Some(route) = &self.route else {
-            return;
-        };
-        let failed = self.server.status.is_some_and(|status| status >= 400);
-        if failed {
+        if self.frame.failed().is_some() {
             if let Some(failure) = error::read(text) {
                 self.reply.fail(failure);
             }
             return;
         }
+        self.reconsider(text);
+        let Some(route) = &self.route else {
+            return;
+        };
+        let lines = if self.frame.inferred {
+            json::documents(text)
+        } else {
+            Vec::new()
+        };
+        if lines.len() > 1 {
+            // A stream whose type was hidden.
+            for data in lines {
+                let event = Event { name: None, data };
+                route.dialect.event(&event, &mut self.reply);
+            }
+            return;
+        }
         route.dialect.whole(text, &mut self.reply);
+        if self.frame.server.status.is_none() && !self.reply.recognised {
+            self.reply.failure = error::read(text);
+        }
     }
 
     /// What went wrong, if anything: the status, else the provider's words inside of a
     /// reply that seemed well, else that a stream broke off.
     fn failure(&mut self, capture: &Capture) -> Option<Failure> {
         let told = self.reply.failure.take();
-        let status = self.server.status.filter(|status| *status >= 400);
-        if let Some(status) = status {
+        let unseen = self.frame.server.status.is_none() && !self.streams;
+        let implied = told.as_ref().filter(|_| unseen).and_then(error::status);
+        if let Some(status) = self.frame.failed().or(implied) {
             if let Some(told) = &told {
-                let kind = super::call::Value::String(told.kind.as_ref().into());
+                let kind = Value::String(told.kind.as_ref().into());
                 self.reply.attributes.set(attr::PROVIDER_ERROR, kind);
             }
             return Some(Failure {
@@ -295,10 +345,10 @@ impl Draft {
                 message: told.and_then(|f| f.message),
             });
         }
-        let cut =
-            self.streams && !self.reply.ended && capture.completeness == Completeness::Unfinished;
+        let unfinished = capture.completeness == Completeness::Unfinished;
+        let broke_off = self.streams && !self.reply.ended && unfinished;
         told.or_else(|| {
-            cut.then_some(Failure {
+            broke_off.then_some(Failure {
                 kind: Name::Borrowed(error::STREAM_INTERRUPTED),
                 message: None,
             })
@@ -315,47 +365,21 @@ impl Draft {
     }
 }
 
+/// `openai.api.type`, which the conventions give to OpenAI's own calls.
+fn openai_api(call: &Call) -> Option<&'static str> {
+    match call.dialect {
+        _ if call.provider != "openai" => None,
+        "openai.chat" => Some("chat_completions"),
+        "openai.responses" => Some("responses"),
+        _ => None,
+    }
+}
+
 /// Whether a request whose path says nothing may still be a call. At a known provider
 /// it is none, unless it speaks MCP or its path was not seen.
-fn body_may_tell(head: &RequestHead, provider: Option<&Provider>, content_type: &str) -> bool {
-    let json = content_type.is_empty() || content_type.contains("json");
-    let nobody = provider.is_none() || head.target.is_none();
-    json && (nobody || head.path().split('/').any(|segment| segment == "mcp"))
-}
-
-/// A body as text; one with a hole, or cut short, as the members that are whole.
-fn readable(body: Body<'_>) -> Cow<'_, str> {
-    let head = String::from_utf8_lossy(body.head);
-    if body.tail.is_empty() && body.missing.is_none() && is_document(&head) {
-        return head;
-    }
-    let tail = String::from_utf8_lossy(body.tail);
-    partial::mend(&head, &tail).map_or(head, Cow::Owned)
-}
-
-fn is_document(text: &str) -> bool {
-    let text = text.trim_ascii_end();
-    text.ends_with('}') || text.ends_with(']')
-}
-
-/// Undoes percent-encoding (RFC 3986, section 2.1).
-fn percent_decoded(text: &str) -> Box<str> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((first, after)) = rest.split_first() {
-        let code = after
-            .get(..2)
-            .filter(|_| *first == b'%')
-            .and_then(|hex| std::str::from_utf8(hex).ok())
-            .and_then(|hex| u8::from_str_radix(hex, 16).ok());
-        bytes.push(code.unwrap_or(*first));
-        rest = if code.is_some() {
-            after.get(2..).unwrap_or_default()
-        } else {
-            after
-        };
-    }
-    String::from_utf8_lossy(&bytes)
-        .into_owned()
-        .into_boxed_str()
+fn body_may_tell(head: &RequestHead, frame: &Frame, content_type: &str) -> bool {
+    let unseen = head.target.is_none();
+    let readable = unseen || content_type.is_empty() || content_type.contains("json");
+    let nobody = frame.provider.is_none() || unseen;
+    readable && (nobody || head.path().split('/').any(|segment| segment == "mcp"))
 }

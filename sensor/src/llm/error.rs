@@ -75,6 +75,24 @@ fn details(detail: Raw<'_>) -> Str<'_> {
     list.first().map(|d| d.message).unwrap_or_default()
 }
 
+/// The status code that a failure was sent with, where its type has but one
+/// (Anthropic's errors, Google's canonical codes).
+pub(super) fn status(failure: &Failure) -> Option<u16> {
+    Some(match failure.kind.as_ref() {
+        "invalid_request_error" | "INVALID_ARGUMENT" | "FAILED_PRECONDITION" => 400,
+        "authentication_error" | "UNAUTHENTICATED" => 401,
+        "permission_error" | "PERMISSION_DENIED" => 403,
+        "not_found_error" | "NOT_FOUND" => 404,
+        "request_too_large" => 413,
+        "rate_limit_error" | "RESOURCE_EXHAUSTED" => 429,
+        "api_error" | "INTERNAL" => 500,
+        "UNAVAILABLE" => 503,
+        "DEADLINE_EXCEEDED" => 504,
+        "overloaded_error" => 529,
+        kind => kind.parse().ok().filter(|code| (400..600).contains(code))?,
+    })
+}
+
 /// A failure of this type, or of type `error` where there is none.
 pub(super) fn failure(kind: Str<'_>, message: Str<'_>) -> Failure {
     Failure {
@@ -106,8 +124,9 @@ pub(super) fn exception(name: Option<&str>, body: &str) -> Failure {
 
 fn words(message: Str<'_>) -> Option<Box<str>> {
     let mut text = message.string().filter(|t| !t.is_empty())?;
-    let end = text.floor_char_boundary(MAX_MESSAGE);
-    text.truncate(end);
+    if let Some((end, _)) = text.char_indices().find(|(at, _)| *at >= MAX_MESSAGE) {
+        text.truncate(end);
+    }
     Some(text.into_boxed_str())
 }
 

@@ -28,16 +28,20 @@ pub mod call;
 mod draft;
 mod error;
 mod fields;
+mod frame;
 mod json;
 mod multipart;
 mod partial;
 mod provider;
 mod reply;
+mod session;
+mod text;
 mod timing;
 mod usage;
 
 pub use call::{Call, CallId};
 pub use draft::Draft;
+pub use session::Session;
 
 /// What to build of a call.
 #[derive(Clone, Copy, Debug, Default)]

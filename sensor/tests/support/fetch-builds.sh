@@ -36,6 +36,9 @@ fetch_debian() {
         echo "deb [arch=amd64,arm64 signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $suite main"
     done >"$dir/apt/sources.list"
     apt_get update || miss "package lists"
+    # Their libssl runs with the C library of its own suite only.
+    debian trixie amd64 libc6
+    debian sid amd64 libc6
     local arch
     for arch in amd64 arm64; do
         debian bullseye $arch libssl1.1

@@ -84,7 +84,7 @@ pub struct Hold {
 }
 
 /// Takes events that are let go.
-pub type Sink<'a> = &'a mut dyn FnMut(&Event<'_>) -> anyhow::Result<()>;
+pub type Sink<'a> = &'a mut dyn FnMut(&Event<'_>);
 
 impl Hold {
     pub fn push(&mut self, event: &Event<'_>) {
@@ -125,7 +125,7 @@ impl Hold {
     }
 
     /// Lets go of what is decided, up to the first event that is not.
-    pub fn release(&mut self, sink: Sink<'_>) -> anyhow::Result<()> {
+    pub fn release(&mut self, sink: Sink<'_>) {
         while let Some(held) = self.queue.front() {
             let connection = self.connections.get(&held.connection);
             let undecided =
@@ -134,17 +134,15 @@ impl Hold {
             if undecided && age < PATIENCE && self.bytes <= MAX_BYTES {
                 break;
             }
-            self.pop(sink)?;
+            self.pop(sink);
         }
-        Ok(())
     }
 
     /// Lets go of the rest; what is not decided by now is dropped.
-    pub fn finish(&mut self, sink: Sink<'_>) -> anyhow::Result<()> {
+    pub fn finish(&mut self, sink: Sink<'_>) {
         while !self.queue.is_empty() {
-            self.pop(sink)?;
+            self.pop(sink);
         }
-        Ok(())
     }
 
     /// Bytes of connections without calls.
@@ -152,9 +150,9 @@ impl Hold {
         self.dropped
     }
 
-    fn pop(&mut self, sink: Sink<'_>) -> anyhow::Result<()> {
+    fn pop(&mut self, sink: Sink<'_>) {
         let Some(held) = self.queue.pop_front() else {
-            return Ok(());
+            return;
         };
         let connection = self.connections.entry(held.connection).or_default();
         let is_wanted = connection.verdict == Verdict::Wanted;
@@ -164,7 +162,7 @@ impl Hold {
             kind,
         };
         match held.kind {
-            Kind::Open(origin) if is_wanted => sink(&event(EventKind::Open(origin)))?,
+            Kind::Open(origin) if is_wanted => sink(&event(EventKind::Open(origin))),
             Kind::Open(origin) => match &mut connection.origin {
                 Some(known) => known.update(*origin),
                 none => *none = Some(origin),
@@ -179,10 +177,10 @@ impl Hold {
                     let len = bytes.len() as u64;
                     self.dropped += len;
                     *connection.dropped(direction) += len + missing.total();
-                    return Ok(());
+                    return;
                 }
                 if let Some(origin) = connection.origin.take() {
-                    sink(&event(EventKind::Open(origin)))?;
+                    sink(&event(EventKind::Open(origin)));
                 }
                 connection.is_written = true;
                 let cut = std::mem::take(connection.dropped(direction));
@@ -191,17 +189,16 @@ impl Hold {
                     direction,
                     missing,
                     bytes: &bytes,
-                }))?;
+                }));
             }
             Kind::Close => {
                 let was_written = connection.is_written;
                 self.connections.remove(&held.connection);
                 if was_written {
-                    sink(&event(EventKind::Close))?;
+                    sink(&event(EventKind::Close));
                 }
             }
         }
-        Ok(())
     }
 }
 
@@ -235,11 +232,10 @@ mod tests {
                 EventKind::Open(_) | EventKind::Close => 0,
             };
             out.push((event.connection.0, event.at.as_nanos(), cut));
-            Ok(())
         };
         match at_end {
-            true => hold.finish(&mut sink).unwrap(),
-            false => hold.release(&mut sink).unwrap(),
+            true => hold.finish(&mut sink),
+            false => hold.release(&mut sink),
         }
         out
     }

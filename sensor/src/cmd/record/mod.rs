@@ -1,29 +1,33 @@
 //! `llmtap record`: the traffic of calls, kept in a file.
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 
 use anyhow::Context as _;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use llmtap::capture::Writer;
 use llmtap::engine::{Engine, Options, Output};
-use llmtap::event::Event;
+use llmtap::event::{ConnectionId, Event, Verdict};
 
 use super::live::Live;
 use super::source::{Drained, Source};
 use super::stop_on_signals;
 use super::tail::render::count;
+use file::File;
 use hold::Hold;
 
+mod file;
 mod hold;
 
 const EXAMPLES: &str = "\
 Examples:
   llmtap record traffic.jsonl.zst              until Ctrl-C
   llmtap record --pid 4242 traffic.jsonl.gz    of one process
+  llmtap record --content redacted t.jsonl     without what people and models wrote
 
-Credentials in HTTP/1 heads are masked before they are written; HTTP/2, where they \
-cannot be, is left out. Prompts and replies are in the file as they are.";
+Credentials are masked before anything is written. HTTP/2, whose heads cannot be masked \
+in place, is written as HTTP/1.1, each exchange on a connection of its own.";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -36,9 +40,20 @@ pub struct Arguments {
     /// Also traffic that is no call to a model
     #[arg(long)]
     all: bool,
+    /// How much of prompts and replies is written
+    #[arg(long, value_enum, default_value_t = Content::Full)]
+    content: Content,
     /// Take events from a capture file, not from this host
     #[arg(long, value_name = "FILE", hide = true)]
     replay: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Content {
+    /// Their shape: every text replaced by asterisks; models, names and numbers stay
+    Redacted,
+    /// All of it
+    Full,
 }
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
@@ -59,8 +74,11 @@ fn record(source: &mut dyn Source, arguments: &Arguments) -> anyhow::Result<()> 
     let path = arguments.file.display();
     let writer = Writer::create(&arguments.file, source.clock(), source.host())
         .with_context(|| format!("cannot create {path}"))?;
-    let mut recorder = Recorder::new(writer, arguments.all);
+    let file = File::new(writer, arguments.content == Content::Redacted);
+    let mut recorder = Recorder::new(file, arguments.all);
     let outcome = loop {
+        // What came before the signal is still taken.
+        let is_last = stop.load(Ordering::Relaxed);
         let drained = source.drain(&mut |event| recorder.take(&event));
         recorder
             .flush(source)
@@ -69,8 +87,8 @@ fn record(source: &mut dyn Source, arguments: &Arguments) -> anyhow::Result<()> 
             eprintln!("llmtap: {line}");
         }
         match drained {
-            _ if stop.load(Ordering::Relaxed) => break Ok(()),
             Err(error) => break Err(error),
+            Ok(_) if is_last => break Ok(()),
             Ok(Drained::End) => break Ok(()),
             Ok(Drained::More) => {}
             Ok(Drained::Idle) => source.wait()?,
@@ -85,80 +103,73 @@ fn record(source: &mut dyn Source, arguments: &Arguments) -> anyhow::Result<()> 
 
 /// Events on their way to the file.
 struct Recorder {
-    writer: Writer,
+    file: File,
     engine: Engine,
     hold: Hold,
     /// Writes what has no calls, too.
     all: bool,
-    verdicts: Vec<Output>,
-    failed: Option<anyhow::Error>,
+    verdicts: Vec<(ConnectionId, Verdict)>,
 }
 
 impl Recorder {
-    fn new(writer: Writer, all: bool) -> Self {
+    fn new(file: File, all: bool) -> Self {
         Self {
-            writer,
+            file,
             engine: Engine::new(Options::default()),
             hold: Hold::default(),
             all,
             verdicts: Vec::new(),
-            failed: None,
         }
     }
 
-    /// A failure is kept for the next [`flush`](Self::flush).
     fn take(&mut self, event: &Event<'_>) {
         if self.all {
-            if let Err(error) = self.writer.write(event) {
-                self.failed.get_or_insert(error.into());
-            }
+            self.file.write(event);
         } else {
             self.hold.push(event);
         }
         let verdicts = &mut self.verdicts;
-        let keep = |output| {
-            if matches!(output, Output::Verdict { .. }) {
-                verdicts.push(output);
-            }
-        };
-        self.engine.feed(event.clone(), &mut { keep });
-    }
-
-    fn flush(&mut self, source: &mut dyn Source) -> anyhow::Result<()> {
-        for output in self.verdicts.drain(..) {
+        self.engine.feed(event.clone(), &mut |output| {
             if let Output::Verdict {
                 connection,
                 verdict,
             } = output
             {
-                self.hold.decide(connection, verdict);
-                if !self.all {
-                    source.verdict(connection, verdict);
-                }
+                verdicts.push((connection, verdict));
+            }
+        });
+    }
+
+    fn flush(&mut self, source: &mut dyn Source) -> io::Result<()> {
+        for (connection, verdict) in self.verdicts.drain(..) {
+            self.hold.decide(connection, verdict);
+            if !self.all {
+                source.verdict(connection, verdict);
             }
         }
         if let Some(now) = source.now() {
             self.engine.advance(now, &mut |_| {});
         }
-        let Self { hold, writer, .. } = self;
-        hold.release(&mut |event| Ok(writer.write(event)?))?;
-        self.failed.take().map_or(Ok(()), Err)
+        let Self { hold, file, .. } = self;
+        hold.release(&mut |event| file.write(event));
+        file.failure()
     }
 
-    fn finish(mut self, source: &dyn Source) -> anyhow::Result<String> {
-        let Self { hold, writer, .. } = &mut self;
-        hold.finish(&mut |event| Ok(writer.write(event)?))?;
+    fn finish(mut self, source: &dyn Source) -> io::Result<String> {
+        let Self { hold, file, .. } = &mut self;
+        hold.finish(&mut |event| file.write(event));
+        file.failure()?;
         let counters = self.engine.counters();
         let summary = format!(
             "{} in {} of traffic; {} of other traffic dropped, {} left out that could not be \
              masked, {} lost",
             count(counters.calls, "call"),
-            count(self.writer.written_bytes(), "byte"),
+            count(self.file.written_bytes(), "byte"),
             count(self.hold.dropped_bytes(), "byte"),
-            count(self.writer.left_out(), "byte"),
+            count(self.file.left_out(), "byte"),
             count(counters.lost_bytes.max(source.lost_bytes()), "byte"),
         );
-        self.writer.finish()?;
+        self.file.finish()?;
         Ok(summary)
     }
 }

@@ -44,14 +44,16 @@ pub fn run(source: &mut dyn Source, watch: &Watch) -> anyhow::Result<()> {
     let mut output = Output::new(watch.printer());
 
     let outcome = loop {
+        // What came before the signal is still taken.
+        let is_last = stop.load(Ordering::Relaxed);
         let drained = pipeline.pump(source, &mut |step| output.take(step));
         output.flush()?;
         if let Some(line) = source.ready() {
             eprintln!("llmtap: {line}");
         }
         match drained {
-            _ if stop.load(Ordering::Relaxed) => break Ok(()),
             Err(error) => break Err(error),
+            Ok(_) if is_last => break Ok(()),
             Ok(Drained::End) => break Ok(()),
             Ok(Drained::More) => {}
             Ok(Drained::Idle) => source.wait()?,

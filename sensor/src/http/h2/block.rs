@@ -122,7 +122,8 @@ impl Block {
         if name.starts_with(':') {
             self.add_pseudo(name, &redact(name, value));
         } else {
-            self.contradicts |= is_singular(name) && self.fields.first(name).is_some();
+            let differs = |first: &str| first != &*redact(name, value.trim_ascii());
+            self.contradicts |= is_singular(name) && self.fields.first(name).is_some_and(differs);
             self.fields.push(name, value);
         }
     }
@@ -149,14 +150,14 @@ impl Block {
     }
 }
 
-/// Fields that sound senders send once, so that a second one shows a wrong table.
+/// Fields whose values have to agree, should there be more than one.
 fn is_singular(name: &str) -> bool {
-    [
+    const NAMES: [&str; 5] = [
         "content-type",
         "content-length",
         "date",
         "user-agent",
         "host",
-    ]
-    .contains(&name)
+    ];
+    NAMES.contains(&name)
 }

@@ -250,6 +250,14 @@ fn after_lost_frames_the_next_document_is_found() {
 }
 
 #[test]
+fn a_message_that_another_interrupts_is_cut() {
+    let begun = frame(0x01, None, b"{\"a\":");
+    let whole = frame(0x81, None, b"{\"b\":1}");
+    let said = all_said(None, &[read(&begun), read(&whole)]);
+    assert_eq!(said, [cut(b"{\"a\":", 1, 0), message(b"{\"b\":1}")]);
+}
+
+#[test]
 fn a_bomb_is_cut() {
     let mut compress = Compress::new(Level::best(), false);
     let zeroes = vec![0; 17 << 20];
@@ -322,4 +330,42 @@ fn noise() {
             0
         );
     }
+}
+
+/// Sessions of the `websockets` package; see `generate.py` beside them.
+#[test]
+fn sessions_of_another_implementation() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/corpus/websocket");
+    let octets = |hex: &serde_json::Value| -> Vec<u8> {
+        let hex = hex.as_str().unwrap();
+        let octet = |at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap();
+        (0..hex.len()).step_by(2).map(octet).collect()
+    };
+    let direction = |name: &serde_json::Value| if name == "write" { WRITE } else { READ };
+    let mut sessions = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "json") {
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).unwrap();
+        let session: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let list = |name: &str| session[name].as_array().unwrap().clone();
+        let chunks: Vec<_> = list("chunks")
+            .iter()
+            .map(|chunk| (direction(&chunk[0]), octets(&chunk[1])))
+            .collect();
+        let chunks: Vec<_> = chunks
+            .iter()
+            .map(|(direction, bytes)| (*direction, Segment::Data(&bytes[..])))
+            .collect();
+        let expected: Vec<Said> = list("messages")
+            .iter()
+            .map(|said| (direction(&said[0]), octets(&said[2]), Missing::NONE))
+            .collect();
+        let said = all_said(session["extensions"].as_str(), &chunks);
+        assert_eq!(said, expected, "{}", path.display());
+        sessions += 1;
+    }
+    assert_eq!(sessions, 6);
 }

@@ -10,6 +10,7 @@ mod mcp;
 mod media;
 mod ollama;
 mod openai;
+pub(super) mod realtime;
 mod rerank;
 pub(super) mod route;
 mod shape;
@@ -49,7 +50,7 @@ pub(super) trait Dialect: std::fmt::Debug + Sync {
 }
 
 /// What a request says, as it is read.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Ask {
     /// Whether messages and tools are kept.
     pub(super) content: bool,

@@ -19,7 +19,7 @@ pub(in crate::llm) struct Route {
 }
 
 impl Route {
-    pub(super) fn to(dialect: &'static dyn Dialect) -> Self {
+    pub(in crate::llm) fn to(dialect: &'static dyn Dialect) -> Self {
         Self {
             dialect,
             model: None,
@@ -235,4 +235,13 @@ pub(in crate::llm) fn by_body(provider: &str, body: &str) -> Option<Route> {
 /// for it.
 pub(in crate::llm) fn fits(dialect: &'static dyn Dialect, body: &str) -> bool {
     shape::Shape::of(body).is_some_and(|shape| shape.fits(dialect.name()))
+}
+
+/// The dialect that a reply has the unmistakable shape of, where its request was taken
+/// for one in `guess`.
+pub(in crate::llm) fn by_reply(
+    guess: &'static dyn Dialect,
+    body: &str,
+) -> Option<&'static dyn Dialect> {
+    shape::by_reply(guess, body)
 }

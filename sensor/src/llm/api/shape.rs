@@ -29,7 +29,7 @@ wire! {
         embeds: Raw<'a> = "encoding_format" | "input_type" | "output_dimension" | "output_dtype",
         to_sample: Raw<'a> = "max_tokens_to_sample",
         max_tokens: Raw<'a>,
-        anthropic: Raw<'a> = "anthropic_version" | "system" | "thinking",
+        anthropic: Raw<'a> = "anthropic_version" | "system",
         converse: Raw<'a> = "inferenceConfig" | "toolConfig" | "guardrailConfig" | "additionalModelRequestFields",
         schema: Raw<'a> = "schemaVersion" | "taskType",
         input_text: Raw<'a> = "inputText",
@@ -62,6 +62,65 @@ pub(super) fn route(provider: &str, body: &str) -> Option<Route> {
     let shape = Shape::of(body)?;
     let dialect = shape.own(provider).or_else(|| shape.common(provider))?;
     Some(Route::guess(dialect))
+}
+
+wire! {
+    struct Answer<'a> {
+        kind: Str<'a> = "type",
+        bytes: Raw<'a>,
+        data: List<Element<'a>>,
+        results: List<Element<'a>>,
+        choices: Raw<'a>,
+        message: Raw<'a>,
+        done: Raw<'a>,
+    }
+
+    struct Element<'a> {
+        embedding: Raw<'a>,
+        image: Raw<'a> = "b64_json" | "url",
+        flagged: Raw<'a>,
+        score: Raw<'a> = "relevance_score",
+    }
+}
+
+/// The dialect that a reply has the unmistakable shape of.
+pub(super) fn by_reply(guess: &'static dyn Dialect, body: &str) -> Option<&'static dyn Dialect> {
+    let answer: Answer<'_> = parse(body)?;
+    if guess.name().starts_with("bedrock.") {
+        let nova = guess.name() == "bedrock.converse" && answer.bytes.is_some();
+        return nova.then_some(&aws::invoke::Invoke);
+    }
+    if answer.choices.is_list() {
+        let asked = matches!(guess.name(), "openai.chat" | "openai.completions");
+        return if asked {
+            None
+        } else {
+            Some(&openai::chat::Chat)
+        };
+    }
+    if answer.done.is_some() {
+        let chats = answer.message.is_object();
+        return Some(if chats {
+            &ollama::Chat
+        } else {
+            &ollama::Generate
+        });
+    }
+    if matches!(answer.kind.key(), "message" | "message_start") {
+        return Some(&anthropic::messages::Messages);
+    }
+    let first = answer.data.first().or(answer.results.first())?;
+    if first.embedding.is_some() {
+        Some(&openai::embeddings::Embeddings)
+    } else if first.image.is_some() {
+        Some(&openai::images::Images)
+    } else if first.flagged.is_some() {
+        Some(&openai::moderations::Moderations)
+    } else if first.score.is_some() {
+        Some(&rerank::Rerank)
+    } else {
+        None
+    }
 }
 
 impl<'a> Shape<'a> {
@@ -102,7 +161,15 @@ impl<'a> Shape<'a> {
         if !self.schema.is_some() && (self.converse.is_some() || untyped) {
             return Some(&aws::converse::Converse);
         }
-        Some(&aws::invoke::Invoke)
+        let asks = [
+            self.messages,
+            self.message,
+            self.prompt,
+            self.input_text,
+            self.texts,
+        ];
+        let asks = asks.iter().any(|raw| raw.is_some());
+        (asks || self.schema.is_some()).then_some(&aws::invoke::Invoke)
     }
 
     fn cohere(&self) -> Option<&'static dyn Dialect> {
@@ -153,8 +220,10 @@ impl<'a> Shape<'a> {
             Some(&rerank::Rerank)
         } else if self.file.is_some() {
             Some(&openai::audio::Transcription)
-        } else if self.input.is_some() {
+        } else if self.input.is_string() || self.input.is_list() {
             Some(self.reads_input())
+        } else if self.prompt.is_object() {
+            Some(&openai::responses::Responses)
         } else if self.to_sample.is_some() {
             Some(&anthropic::complete::Complete)
         } else if self.prompt.is_some() {
@@ -166,7 +235,7 @@ impl<'a> Shape<'a> {
             } else {
                 &openai::completions::Completions
             })
-        } else if self.inputs.is_some() {
+        } else if self.inputs.is_string() {
             Some(&tgi::Tgi)
         } else {
             None
@@ -186,9 +255,12 @@ impl<'a> Shape<'a> {
 
     fn reads_input(&self) -> &'static dyn Dialect {
         let named = |part: &str| self.model.key().contains(part);
+        let first: List<Raw<'_>> = self.input.parse();
+        let of_items = first.first().is_none_or(|raw| raw.is_object());
         if self.voice.is_some() || named("tts") {
             &openai::audio::Speech
         } else if self.embeds.is_some()
+            || !of_items
             || ["embed", "voyage-", "bge-", "gte-", "e5-"]
                 .into_iter()
                 .any(named)

@@ -195,6 +195,9 @@ impl Answer<'_> {
     /// What Bedrock adds.
     fn apply(&self, reply: &mut Reply) {
         reply.recognised |= self.embedding.is_some() || self.metrics.output.0.is_some();
+        if self.embedding.is_some() {
+            reply.operation = Some("embeddings");
+        }
         reply.metered.update(Tokens {
             input: self.metrics.input.count(),
             output: self.metrics.output.count(),

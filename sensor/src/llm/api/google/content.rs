@@ -86,6 +86,10 @@ impl Content<'_> {
                 } else {
                     reply.text(choice, None, piece.text);
                 }
+            } else if piece.inline_data.data.is_some() {
+                let blob = &piece.inline_data;
+                let modality = media::modality(blob.mime.key());
+                reply.media(choice, modality, blob.mime, blob.data.key().len());
             } else {
                 reply.part(choice, None, || part(*raw));
             }

@@ -87,7 +87,9 @@ impl Dialect for Embed {
 
     fn whole(&self, body: &str, reply: &mut Reply) {
         let response: Response<'_> = parse(body).unwrap_or_default();
-        reply.recognised |= response.embedding.is_object() || response.embeddings.is_list();
+        reply.recognised |= response.embedding.is_object()
+            || response.embeddings.is_list()
+            || !response.predictions.is_empty();
         reply.tokens.update(response.usage.tokens());
         let counts = response
             .predictions

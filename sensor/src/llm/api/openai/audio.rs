@@ -32,6 +32,7 @@ wire! {
         usage: Usage<'a>,
         duration: Num,
         finish_reason: Str<'a>,
+        data: Raw<'a> = "audio_data" | "audio",
         error: Raw<'a>,
     }
 }
@@ -123,6 +124,7 @@ impl Dialect for Speech {
 
     fn whole(&self, body: &str, reply: &mut Reply) {
         let response: Response<'_> = parse(body).unwrap_or_default();
+        reply.recognised |= response.data.is_string();
         response.apply(reply);
     }
 

@@ -74,6 +74,11 @@ wire! {
         content_filter_results: Raw<'a>,
     }
 
+    struct Audio<'a> {
+        data: Str<'a>,
+        transcript: Str<'a>,
+    }
+
     struct Groq<'a> {
         usage: Usage<'a>,
     }
@@ -222,7 +227,9 @@ impl Message<'_> {
         }
         reply.refusal(at, self.refusal);
         if self.audio.is_some() {
-            reply.progressed();
+            let audio: Audio<'_> = self.audio.parse();
+            reply.media(at, "audio", Str::default(), audio.data.key().len());
+            reply.transcript(at, audio.transcript);
         }
         for call in &self.tool_calls {
             if delta {

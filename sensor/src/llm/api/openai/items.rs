@@ -24,6 +24,7 @@ wire! {
         kind: Str<'a> = "type",
         text: Str<'a>,
         refusal: Str<'a>,
+        transcript: Str<'a>,
     }
 }
 
@@ -70,7 +71,7 @@ impl<'a> Item<'a> {
     }
 
     /// This item as a message of a request.
-    fn message(&self, raw: Raw<'_>) -> ChatMessage {
+    pub(in crate::llm::api) fn message(&self, raw: Raw<'_>) -> ChatMessage {
         let mut parts = Vec::new();
         let role = match self.what() {
             Kind::Message => {
@@ -119,6 +120,7 @@ impl<'a> Item<'a> {
                 for piece in &self.content.one_or_many::<Piece<'_>>() {
                     match piece.kind.key() {
                         "refusal" => reply.refusal(0, piece.refusal),
+                        "audio" | "output_audio" => reply.transcript(0, piece.transcript),
                         _ => reply.text(0, Some(place), piece.text),
                     }
                 }

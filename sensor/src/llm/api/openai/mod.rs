@@ -7,7 +7,7 @@ pub(super) mod completions;
 pub(super) mod content;
 pub(super) mod embeddings;
 pub(super) mod images;
-mod items;
+pub(super) mod items;
 pub(super) mod moderations;
 pub(super) mod responses;
 pub(super) mod usage;

@@ -1,0 +1,117 @@
+//! A body on its way into a capture: as it is, or decoded and hidden.
+
+use super::Bodies;
+use super::hide::{hidden_text, hide};
+use super::units::Encoder;
+use crate::content::{Content, Limits, Message};
+use crate::event::Missing;
+use crate::http::{End, Fields};
+use crate::stream::Segment;
+use crate::time::Timestamp;
+
+/// Takes a piece of content, and what is missing before it.
+pub type Pieces<'a> = &'a mut dyn FnMut(Missing, &[u8]);
+
+#[derive(Debug)]
+pub enum Body {
+    Raw,
+    Hidden {
+        content: Box<Content>,
+        encoder: Encoder,
+    },
+}
+
+impl Body {
+    pub fn of_request(bodies: Bodies, fields: &Fields) -> Self {
+        Self::new(bodies, || {
+            Content::whole(fields.coding().as_deref(), Limits::default())
+        })
+    }
+
+    pub fn of_response(bodies: Bodies, fields: &Fields) -> Self {
+        Self::new(bodies, || {
+            let kind = fields.first("content-type");
+            Content::stream(kind, fields.coding().as_deref(), Limits::default())
+        })
+    }
+
+    fn new(bodies: Bodies, content: impl FnOnce() -> Content) -> Self {
+        match bodies {
+            Bodies::AsTheyAre => Self::Raw,
+            Bodies::Hidden => Self::Hidden {
+                content: Box::new(content()),
+                encoder: Encoder::default(),
+            },
+        }
+    }
+
+    pub fn feed(&mut self, at: Timestamp, segment: Segment<'_>, out: Pieces<'_>) {
+        match self {
+            Self::Raw => match segment {
+                Segment::Data(bytes) => out(Missing::NONE, bytes),
+                Segment::Gap(missing) => out(missing, &[]),
+            },
+            Self::Hidden { content, encoder } => {
+                let mut units = Vec::new();
+                content.feed(at, segment, &mut |message| units.push(hidden(message)));
+                for unit in units {
+                    unit.send(content, encoder, out);
+                }
+                if let (Segment::Gap(missing), None) = (segment, content.body()) {
+                    out(missing, &[]);
+                }
+            }
+        }
+    }
+
+    pub fn finish(&mut self, at: Timestamp, end: End, out: Pieces<'_>) {
+        let Self::Hidden { content, encoder } = self else {
+            return;
+        };
+        let is_complete = end == End::Complete;
+        let mut units = Vec::new();
+        content.finish(at, is_complete, &mut |message| units.push(hidden(message)));
+        for unit in units {
+            unit.send(content, encoder, out);
+        }
+        match content.body() {
+            Some(body) if body.missing.is_none() && is_complete => {
+                out(Missing::NONE, &hide(body.head));
+            }
+            Some(body) => {
+                out(Missing::NONE, &hidden_text(body.head));
+                out(body.missing, &hidden_text(body.tail));
+            }
+            None => {
+                if let (true, Some(kind)) = (is_complete, content.kind()) {
+                    out(Missing::NONE, encoder.end(kind));
+                }
+            }
+        }
+    }
+}
+
+/// A unit of a stream with its content hidden, which outlives the content's buffer.
+struct Unit {
+    is_exception: bool,
+    name: Option<Box<str>>,
+    data: Vec<u8>,
+}
+
+fn hidden(message: Message<'_>) -> Unit {
+    Unit {
+        is_exception: message.kind == crate::content::MessageKind::Exception,
+        name: message.name.map(Box::from),
+        data: hide(message.data),
+    }
+}
+
+impl Unit {
+    fn send(&self, content: &Content, encoder: &mut Encoder, out: Pieces<'_>) {
+        if let Some(kind) = content.kind() {
+            let name = self.name.as_deref();
+            let bytes = encoder.unit(kind, self.is_exception, name, &self.data);
+            out(Missing::NONE, &bytes);
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! What heads alone tell of a call: who was called, where, and how it was answered.
+
+use super::attr::Attributes;
+use super::call::Server;
+use super::fields;
+use super::provider::{self, Provider};
+use super::usage::Tokens;
+use crate::event::{Origin, Role};
+use crate::http::{Fields, RequestHead, ResponseHead};
+
+#[derive(Clone, Debug)]
+pub(super) struct Frame {
+    pub(super) provider: Option<&'static Provider>,
+    pub(super) server: Server,
+    /// Some field of a head was hidden.
+    pub(super) inferred: bool,
+    /// Attributes that the response's head gives.
+    pub(super) attributes: Attributes,
+    /// Counts that the response's head gives.
+    pub(super) tokens: Tokens,
+    /// The response's content is of bytes that hold no text.
+    pub(super) binary: bool,
+    /// What the server calls itself, where its host says nothing.
+    software: Option<&'static str>,
+}
+
+impl Frame {
+    pub(super) fn of(head: &RequestHead, origin: &Origin) -> Self {
+        let socket = match origin.role {
+            Some(Role::Server) => origin.local,
+            _ => origin.peer,
+        };
+        let host = head.host().or(origin.sni.as_deref());
+        let port = head.port().or(socket.map(|socket| socket.port()));
+        let address = host.map(Box::from);
+        Self {
+            provider: provider::identify(host, port),
+            server: Server {
+                address: address.or_else(|| socket.map(|socket| socket.ip().to_string().into())),
+                port,
+                path: head.target.is_some().then(|| head.path().into()),
+                user_agent: head.fields.first("user-agent").map(Into::into),
+                ..Server::default()
+            },
+            inferred: head.partial,
+            attributes: Attributes::default(),
+            tokens: Tokens::default(),
+            binary: false,
+            software: None,
+        }
+    }
+
+    pub(super) fn answered(&mut self, head: &ResponseHead) {
+        self.inferred |= head.partial;
+        self.server.status = head.status;
+        self.server.request_id = fields::request_id(&head.fields);
+        self.trailers(&head.fields);
+        self.binary = head
+            .fields
+            .first("content-type")
+            .is_some_and(fields::is_binary);
+        if head.fields.first("server") == Some("llama.cpp") {
+            self.software = Some("llamacpp");
+        }
+    }
+
+    pub(super) fn trailers(&mut self, fields: &Fields) {
+        fields::response(fields, &mut self.attributes);
+        self.tokens.update(fields::tokens(fields));
+    }
+
+    /// Name of the provider; empty where host and port say nothing.
+    pub(super) fn known(&self) -> &'static str {
+        self.provider.map_or("", |p| p.name)
+    }
+
+    /// Name of the provider of a call in a dialect whose home is `otherwise`.
+    pub(super) fn provider(&self, otherwise: &'static str) -> &'static str {
+        let by_host = self.provider.map(|p| p.name);
+        by_host.or(self.software).unwrap_or(otherwise)
+    }
+
+    pub(super) fn failed(&self) -> Option<u16> {
+        self.server.status.filter(|status| *status >= 400)
+    }
+}
