@@ -57,6 +57,8 @@ pub mod state {
     pub const SOCKET: u8 = 2;
     /// It is over, but the record that says so found no room.
     pub const OVER: u8 = 4;
+    /// A plain socket that carries TLS by now.
+    pub const ENCRYPTED: u8 = 8;
 }
 
 /// Addresses of a socket. Ports are in host order; `family` 0: unknown.

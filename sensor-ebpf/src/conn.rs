@@ -78,10 +78,23 @@ pub fn plain(task: Task, stream: &Stream, fd: u64) -> Option<&'static mut Connec
             begin(task, &key, 0)?
         }
     };
+    if connection.state & state::ENCRYPTED != 0 {
+        return None;
+    }
     if connection.state & state::ANNOUNCED == 0 {
         emit::opening(task, &key, connection, stream.socket);
     }
     Some(connection)
+}
+
+/// Ciphertext crosses a descriptor: if it was a plain socket, it is one no more.
+#[inline(always)]
+pub fn encrypted(fd: u64) {
+    if let Some(stream) = socket::stream(fd)
+        && let Some(connection) = find(&stream.key())
+    {
+        connection.state |= state::ENCRYPTED;
+    }
 }
 
 /// A descriptor of a process is closed.

@@ -144,6 +144,10 @@ fn moved(fd: u64, transfer: &Transfer) {
 /// uses.
 #[inline(never)]
 fn tls(task: Task, fd: u64, direction: u8, buffer: u64) {
+    if PLAIN.get_ptr(task.pid()).is_some() {
+        // A tunnel through a proxy begins as HTTP; what follows it is not for us.
+        conn::encrypted(fd);
+    }
     let Some(thread) = stash::of(task) else {
         return;
     };
