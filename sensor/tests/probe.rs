@@ -347,7 +347,7 @@ fn addresses_of_tls_without_a_descriptor() {
 #[ignore = "needs root and the eBPF object"]
 fn a_new_library_in_a_new_process() {
     let _turn = TURN.lock();
-    let libraries = std::env::temp_dir().join(format!("llmtap-new-{}", std::process::id()));
+    let libraries = std::env::temp_dir().join(format!("llmtap-libraries-{}", std::process::id()));
     fs::create_dir_all(&libraries).expect("temporary folder");
     for name in ["libssl.so.3", "libcrypto.so.3"] {
         let listed = Command::new("ldconfig")
