@@ -54,6 +54,8 @@ pub(super) trait Dialect: std::fmt::Debug + Sync {
 pub(super) struct Ask {
     /// Whether messages and tools are kept.
     pub(super) content: bool,
+    /// Whether the request has no holes, so that its lists may be counted.
+    pub(super) whole: bool,
     pub(super) operation: Option<&'static str>,
     pub(super) request: Request,
     pub(super) attributes: Attributes,
