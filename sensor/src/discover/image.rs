@@ -318,6 +318,45 @@ impl<'a> Image<'a> {
             .collect()
     }
 
+    /// Parts of the file that hold code, with the address of each.
+    pub fn texts(&self) -> Vec<(Range<u64>, u64)> {
+        if let Some(text) = self.section(".text")
+            && self.code_offset(text.address) == Some(text.offset)
+        {
+            return vec![(text.range(), text.address)];
+        }
+        let executable = self.segments.iter().filter(|segment| segment.executable);
+        executable
+            .map(|s| (s.offset..s.offset.saturating_add(s.size), s.address))
+            .collect()
+    }
+
+    /// Calls `each` with pieces that cover the range: where the piece lies, its bytes, and
+    /// how many of these ended the piece before. `overlap` are so many, if there are.
+    pub fn pieces(
+        &self,
+        range: Range<u64>,
+        overlap: usize,
+        mut each: impl FnMut(u64, &[u8], usize),
+    ) -> Result<(), ImageError> {
+        let mut window: Vec<u8> = Vec::new();
+        let mut at = range.start;
+        while at < range.end {
+            let piece = at..at.saturating_add(SCAN_CHUNK as u64).min(range.end);
+            let fresh = self.read_up_to(piece.clone())?;
+            let carried = window.len();
+            window.extend_from_slice(&fresh);
+            each(at.saturating_sub(carried as u64), &window, carried);
+            if (fresh.len() as u64) < piece.end.saturating_sub(piece.start) {
+                break;
+            }
+            let keep = window.len().saturating_sub(overlap);
+            window.drain(..keep);
+            at = piece.end;
+        }
+        Ok(())
+    }
+
     /// Calls `hit` with the index of the needle and its offset in the file, for each
     /// place of `range` where one stands.
     pub fn scan(
@@ -327,33 +366,20 @@ impl<'a> Image<'a> {
         mut hit: impl FnMut(usize, u64),
     ) -> Result<(), ImageError> {
         let longest = needles.iter().map(|n| n.needle().len()).max().unwrap_or(0);
-        let overlap = longest.saturating_sub(1);
-        let mut window: Vec<u8> = Vec::new();
-        let mut at = range.start;
-        while at < range.end {
-            let piece = at..at.saturating_add(SCAN_CHUNK as u64).min(range.end);
-            let fresh = self.read_up_to(piece.clone())?;
-            let carried = window.len();
-            let base = at.saturating_sub(carried as u64);
-            window.extend_from_slice(&fresh);
+        self.pieces(range, longest.saturating_sub(1), |base, bytes, carried| {
             for (index, needle) in needles.iter().enumerate() {
                 // What ends inside the carried bytes was reported with them.
                 let first = carried
                     .saturating_add(1)
                     .saturating_sub(needle.needle().len());
-                for place in needle.find_iter(window.get(first..).unwrap_or_default()) {
-                    let place = first.saturating_add(place) as u64;
-                    hit(index, base.saturating_add(place));
+                for place in needle.find_iter(bytes.get(first..).unwrap_or_default()) {
+                    hit(
+                        index,
+                        base.saturating_add(first.saturating_add(place) as u64),
+                    );
                 }
             }
-            if (fresh.len() as u64) < piece.end.saturating_sub(piece.start) {
-                break;
-            }
-            let keep = window.len().saturating_sub(overlap);
-            window.drain(..keep);
-            at = piece.end;
-        }
-        Ok(())
+        })
     }
 
     /// [`Self::scan`] of all constants.
