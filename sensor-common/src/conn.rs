@@ -41,8 +41,7 @@ pub struct Connection {
     pub direction: u8,
     /// See [`state`].
     pub state: u8,
-    /// Always 0, which the verifier cannot know.
-    pub zero: u16,
+    pub reserved: u16,
     /// Payload records that found no room in the ring.
     pub refused: u32,
     /// Payloads whose memory could not be read.

@@ -15,6 +15,7 @@ mod conformance;
 mod e2e;
 mod install;
 mod libtest;
+mod picture;
 mod report;
 mod setup;
 mod shell;
@@ -45,6 +46,8 @@ enum Task {
     /// Measure
     #[command(subcommand)]
     Bench(bench::Bench),
+    /// Draw the picture of the tail in README
+    Picture,
     /// Check which room imports which, and the length of files
     Check,
 }
@@ -66,6 +69,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Test(options) => test::run(&options),
         Task::Vm(options) => vm::run(&options),
         Task::Bench(bench) => bench::run(&bench),
+        Task::Picture => picture::run(),
         Task::Check => check::run(),
     }
 }

@@ -4,7 +4,7 @@
 //! in HTTP/1 heads are masked on the way; a connection whose heads cannot be masked
 //! (HTTP/2) is left out and counted.
 
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
@@ -181,13 +181,17 @@ impl std::fmt::Debug for Sink {
 
 impl Sink {
     fn create(path: &Path) -> io::Result<Self> {
-        use std::os::unix::fs::OpenOptionsExt as _;
+        use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
         let file = File::options()
             .write(true)
             .create(true)
             .truncate(true)
             .mode(0o600)
             .open(path)?;
+        // The mode counts for a new file only.
+        if file.metadata()?.is_file() {
+            file.set_permissions(Permissions::from_mode(0o600))?;
+        }
         let file = BufWriter::with_capacity(256 << 10, file);
         Ok(match path.extension().and_then(|e| e.to_str()) {
             Some("gz") => Self::Gzip(flate2::write::GzEncoder::new(
@@ -345,6 +349,7 @@ mod tests {
         use std::os::unix::fs::PermissionsExt as _;
         let folder = Folder::new("canary");
         let path = folder.0.join("a.jsonl");
+        fs::write(&path, "from before, for all to read").unwrap();
         let mut writer = Writer::create(&path, ClockOffset::default(), None).unwrap();
         let head = b"POST / HTTP/1.1\r\nAuthorization: Bearer canary-4711\r\nA: kept\r\n\r\n";
         writer

@@ -19,7 +19,7 @@ struct Line<'a> {
     kind: &'static str,
     trace_id: String,
     span_id: String,
-    parent_span_id: Option<&'a str>,
+    parent_span_id: Option<String>,
     /// As text: a JSON number may hold 53 bits only.
     start_time_unix_nano: String,
     end_time_unix_nano: String,
@@ -56,7 +56,7 @@ impl<'a> Line<'a> {
             kind: semconv::span_kind(record.call()),
             trace_id: format!("{:032x}", ids.trace),
             span_id: format!("{:016x}", ids.span),
-            parent_span_id: None,
+            parent_span_id: ids.parent.map(|id| format!("{id:016x}")),
             start_time_unix_nano: record.start_unix_nanos().to_string(),
             end_time_unix_nano: record.end_unix_nanos().to_string(),
             status: Status {
@@ -305,6 +305,28 @@ mod tests {
         ] {
             assert_ne!(first.0, other.0);
             assert_ne!(first.1, other.1);
+        }
+    }
+
+    #[test]
+    fn a_call_joins_the_trace_that_it_was_sent_with() {
+        let sent = |text: &str| {
+            let value = crate::llm::call::Value::String(text.into());
+            printed(Content::Off, |call| {
+                call.extra.push(("llmtap.trace.traceparent".into(), value));
+            })
+        };
+        let line = sent("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
+        assert_eq!(line["trace_id"], "0af7651916cd43dd8448eb211c80319c");
+        assert_eq!(line["parent_span_id"], "b7ad6b7169203331");
+        let alone = printed(Content::Off, |_| {});
+        for wrong in [
+            "",
+            "00-0-0-01",
+            "00-00000000000000000000000000000000-b7ad6b7169203331-01",
+        ] {
+            assert_eq!(sent(wrong)["trace_id"], alone["trace_id"], "{wrong}");
+            assert!(sent(wrong)["parent_span_id"].is_null());
         }
     }
 

@@ -141,9 +141,12 @@ pub fn span_kind(call: &Call) -> &'static str {
 pub struct Ids {
     pub trace: u128,
     pub span: u64,
+    /// The span that the call says it belongs to.
+    pub parent: Option<u64>,
 }
 
-/// Ids that follow from the call alone, so that a replay gives the same again.
+/// Ids that follow from the call alone, so that a replay gives the same again: those
+/// that it was sent with, or else made up.
 pub fn ids(record: &Record) -> Ids {
     let call = record.call();
     let host = record.host().unwrap_or_default();
@@ -160,10 +163,32 @@ pub fn ids(record: &Record) -> Ids {
         // An id of zero is invalid in OpenTelemetry.
         .max(1)
     };
+    let (trace, parent) = match sent_context(call) {
+        Some((trace, parent)) => (trace, Some(parent)),
+        None => (u128::from(half(1)) << 64 | u128::from(half(2)), None),
+    };
     Ids {
-        trace: u128::from(half(1)) << 64 | u128::from(half(2)),
+        trace,
         span: half(3),
+        parent,
     }
+}
+
+/// Trace and parent of a `traceparent` (W3C Trace Context, 3.2) that came with the call.
+fn sent_context(call: &Call) -> Option<(u128, u64)> {
+    let is_context = |name: &str| name == "llmtap.trace.traceparent";
+    let value = call.extra.iter().find(|(name, _)| is_context(name));
+    let Some((_, Value::String(text))) = value else {
+        return None;
+    };
+    let mut fields = text.split('-');
+    let (version, trace, parent) = (fields.next()?, fields.next()?, fields.next()?);
+    if version.len() != 2 || trace.len() != 32 || parent.len() != 16 {
+        return None;
+    }
+    let trace = u128::from_str_radix(trace, 16).ok()?;
+    let parent = u64::from_str_radix(parent, 16).ok()?;
+    (trace != 0 && parent != 0).then_some((trace, parent))
 }
 
 /// A permutation of 64 bits in which each bit of the input moves half of the output's.

@@ -138,12 +138,12 @@ mod tests {
     use super::*;
     use crate::http::testing::Dice;
 
-    /// Seeds and what chance makes of them.
+    /// Seeds and what chance makes of them, and of what it made.
     fn scripts(seeds: &[&[u8]]) -> impl Iterator<Item = Vec<u8>> {
         let mut scripts: Vec<Vec<u8>> = seeds.iter().map(|seed| seed.to_vec()).collect();
         let mut dice = Dice(5);
-        for round in 0..2000 {
-            let mut script = scripts[round % seeds.len()].clone();
+        for _ in 0..2000 {
+            let mut script = scripts[dice.below(scripts.len())].clone();
             for _ in 0..1 + dice.below(4) {
                 let at = dice.below(script.len());
                 match dice.below(3) {

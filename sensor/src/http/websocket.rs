@@ -186,11 +186,9 @@ impl Half {
             return None;
         }
         let frame = self.frame;
-        let alone = frame.last && !frame.is_continuation() && whole;
-        if frame.is_control() {
-        } else if alone && !frame.compressed && frame.mask.is_none() {
+        if frame.is_plain_message() && whole {
             self.message.give_whole(octets, emit);
-        } else {
+        } else if !frame.is_control() {
             self.message.add(&frame, self.passed, octets);
         }
         self.passed = self.passed.saturating_add(octets.len() as u64);

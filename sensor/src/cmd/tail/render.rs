@@ -58,6 +58,12 @@ struct Cell {
     weight: u8,
 }
 
+/// The last cell is not cut below it while there are others to drop.
+const LONG_END: usize = 40;
+
+/// Cells of this weight and more go before the padding does.
+const LIGHT: u8 = 7;
+
 /// A line being put together.
 #[derive(Debug, Default)]
 struct Line(Vec<Cell>);
@@ -77,31 +83,47 @@ impl Line {
         cells.sum::<usize>() + self.0.len().saturating_sub(1)
     }
 
-    /// Makes the line fit: first the padding goes, then the cells of most weight, and
-    /// at last the end of what is left.
+    /// Makes the line fit: a long end is cut first, then what matters least goes, then
+    /// the padding, then what matters more, and at last the end of what is left.
     fn fit(&mut self, width: usize) {
+        self.cut_end(width, LONG_END);
+        self.drop_cells(width, LIGHT);
         if self.width() > width {
             self.0.iter_mut().for_each(|cell| cell.columns = 0);
         }
+        self.drop_cells(width, 1);
+        while self.width() > width && !self.0.is_empty() {
+            self.cut_end(width, 1);
+            if self.width() > width {
+                self.0.pop();
+            }
+        }
+    }
+
+    /// Cuts the last cell, but not below `least` columns.
+    fn cut_end(&mut self, width: usize, least: usize) {
+        let excess = self.width().saturating_sub(width);
+        let Some(last) = self.0.last_mut().filter(|_| excess > 0) else {
+            return;
+        };
+        let now = last.text.width();
+        let keep = now.saturating_sub(excess).max(least);
+        if keep < now {
+            last.text = truncated(&last.text, keep);
+        }
+    }
+
+    /// Drops the heaviest cells of at least this weight, the last ones first.
+    fn drop_cells(&mut self, width: usize, weight: u8) {
         while self.width() > width {
             let heaviest = self.0.iter().map(|c| c.weight).max().unwrap_or(0);
-            let Some(at) = self.0.iter().rposition(|c| c.weight == heaviest) else {
-                return;
-            };
-            if heaviest > 0 {
-                self.0.remove(at);
-                continue;
+            let heaviest = self.0.iter().rposition(|c| c.weight == heaviest);
+            match heaviest {
+                Some(at) if self.0.get(at).is_some_and(|c| c.weight >= weight) => {
+                    self.0.remove(at);
+                }
+                _ => return,
             }
-            let excess = self.width() - width;
-            let Some(last) = self.0.last_mut() else {
-                return;
-            };
-            let keep = last.text.width().saturating_sub(excess);
-            if keep > 0 {
-                last.text = truncated(&last.text, keep);
-                return;
-            }
-            self.0.pop();
         }
     }
 
@@ -159,7 +181,7 @@ pub fn finished(record: &Record, number: u64, peer: Option<&str>, look: &Look) -
         let ttft = span(first.since(call.timing.start));
         line.cell(format!("ttft {ttft}"), Ink::Plain, 10, 3);
     }
-    tokens(&mut line, call.usage);
+    tokens(&mut line, call);
     line.cell("$–", Ink::Dim, 0, 8);
     outcome(&mut line, call);
     line.render(look)
@@ -183,13 +205,25 @@ fn opening(line: &mut Line, record: &Record, nanos: u64, look: &Look) {
     line.cell(clean(&call.operation), Ink::Dim, 4, 7);
 }
 
-fn tokens(line: &mut Line, usage: Usage) {
+fn tokens(line: &mut Line, call: &Call) {
     let shown = |tokens: Option<u64>| tokens.map_or_else(|| "–".into(), grouped);
-    line.cell(format!("in {}", shown(usage.input)), Ink::Plain, 9, 2);
-    if let Some(cached) = usage.cache_read.filter(|cached| *cached > 0) {
+    let Usage {
+        input,
+        output,
+        cache_read,
+        ..
+    } = call.usage;
+    let has_output = output.is_some() || call.operation != "embeddings";
+    if call.error.is_some() && input.is_none() && output.is_none() {
+        return;
+    }
+    line.cell(format!("in {}", shown(input)), Ink::Plain, 9, 2);
+    if let Some(cached) = cache_read.filter(|cached| *cached > 0) {
         line.cell(format!("(cached {})", grouped(cached)), Ink::Dim, 0, 5);
     }
-    line.cell(format!("out {}", shown(usage.output)), Ink::Plain, 8, 2);
+    if has_output {
+        line.cell(format!("out {}", shown(output)), Ink::Plain, 8, 2);
+    }
 }
 
 fn outcome(line: &mut Line, call: &Call) {
@@ -272,6 +306,7 @@ fn time(nanos: u64, zone: &TimeZone) -> String {
 fn span(duration: Duration) -> String {
     let seconds = duration.as_secs();
     match seconds {
+        0 if duration < Duration::from_millis(1) => "<1ms".into(),
         0 => format!("{}ms", duration.as_millis()),
         1..60 => format!("{:.2}s", duration.as_secs_f64()),
         60..3600 => format!("{}m{:02}s", seconds / 60, seconds % 60),
@@ -423,6 +458,7 @@ mod tests {
     fn numbers() {
         assert_eq!(grouped(0), "0");
         assert_eq!(grouped(1_234_567), "1,234,567");
+        assert_eq!(span(Duration::from_micros(999)), "<1ms");
         assert_eq!(span(Duration::from_millis(999)), "999ms");
         assert_eq!(span(Duration::from_secs(125)), "2m05s");
         assert_eq!(span(Duration::from_secs(7260)), "2h01m");

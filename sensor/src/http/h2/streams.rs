@@ -117,17 +117,20 @@ impl Stream {
     }
 
     fn content(&mut self, place: Place, segment: Segment<'_>, out: Out<'_>) {
+        if let Some(websocket) = &mut self.websocket {
+            return websocket.feed(place.direction, place.at, segment, out);
+        }
         let step = match place.side {
-            _ if self.websocket.is_some() => {
-                if let Some(websocket) = &mut self.websocket {
-                    websocket.feed(place.direction, place.at, segment, out);
-                }
-                return;
-            }
             Side::Request => Step::RequestBody(segment),
             Side::Response => Step::ResponseBody(segment),
         };
         self.emit(place.at, out, step);
+    }
+
+    fn trailers(&self, at: Timestamp, block: Block, out: Out<'_>) {
+        if !block.fields.is_empty() {
+            self.emit(at, out, Step::ResponseTrailers(Box::new(block.fields)));
+        }
     }
 
     /// Ends one half, if it is not over.
@@ -382,13 +385,5 @@ impl Streams {
         self.open
             .entry(place.stream)
             .or_insert(Stream::new(exchange, request))
-    }
-}
-
-impl Stream {
-    fn trailers(&self, at: Timestamp, block: Block, out: Out<'_>) {
-        if !block.fields.is_empty() {
-            self.emit(at, out, Step::ResponseTrailers(Box::new(block.fields)));
-        }
     }
 }

@@ -42,15 +42,6 @@ impl Header {
         let Some((&[first, second], rest)) = bytes.split_first_chunk() else {
             return Parsed::NeedMore;
         };
-        let length = match second & 0x7f {
-            126 => rest
-                .split_first_chunk()
-                .map(|(l, rest)| (u64::from(u16::from_be_bytes(*l)), rest)),
-            127 => rest
-                .split_first_chunk()
-                .map(|(l, rest)| (u64::from_be_bytes(*l), rest)),
-            length => Some((u64::from(length), rest)),
-        };
         let mut header = Self {
             last: first & 0x80 != 0,
             compressed: first & 0x40 != 0,
@@ -61,27 +52,29 @@ impl Header {
         if first & 0x30 != 0 || !header.is_lawful() {
             return Parsed::Invalid;
         }
-        let Some((length, mut rest)) = length else {
+        let Some((length, rest)) = length(header.length, rest) else {
             return Parsed::NeedMore;
         };
-        // The shortest form has to be used (and the top bit is clear).
-        let shortest = match second & 0x7f {
-            126 => length > 125,
-            127 => length > 0xffff && length >> 63 == 0,
-            _ => true,
-        };
-        if !shortest {
+        let Some(length) = length else {
             return Parsed::Invalid;
-        }
+        };
         header.length = length;
-        if second & 0x80 != 0 {
-            let Some((mask, after)) = rest.split_first_chunk() else {
-                return Parsed::NeedMore;
-            };
-            header.mask = Some(*mask);
-            rest = after;
+        if second & 0x80 == 0 {
+            return Parsed::Header(header, rest);
         }
-        Parsed::Header(header, rest)
+        match rest.split_first_chunk() {
+            Some((mask, rest)) => {
+                header.mask = Some(*mask);
+                Parsed::Header(header, rest)
+            }
+            None => Parsed::NeedMore,
+        }
+    }
+
+    /// Whether its payload is a message as it stands.
+    pub const fn is_plain_message(&self) -> bool {
+        let alone = self.last && !self.is_continuation() && !self.is_control();
+        alone && !self.compressed && self.mask.is_none()
     }
 
     pub const fn is_control(&self) -> bool {
@@ -115,6 +108,26 @@ impl Header {
             8..=10 => self.last && !self.compressed && self.length <= 125,
             _ => false,
         }
+    }
+}
+
+/// The length that `short`, of seven bits, begins, and what follows it. The length is
+/// `None` where it is not in its shortest form, or has its top bit set; all of it is where
+/// there is not enough.
+fn length(short: u64, rest: &[u8]) -> Option<(Option<u64>, &[u8])> {
+    match short {
+        126 => {
+            let (length, rest) = rest.split_first_chunk()?;
+            let length = u64::from(u16::from_be_bytes(*length));
+            Some(((length > 125).then_some(length), rest))
+        }
+        127 => {
+            let (length, rest) = rest.split_first_chunk()?;
+            let length = u64::from_be_bytes(*length);
+            let sound = length > 0xffff && length >> 63 == 0;
+            Some((sound.then_some(length), rest))
+        }
+        length => Some((Some(length), rest)),
     }
 }
 

@@ -14,6 +14,9 @@ mod table;
 
 use table::{Entry, Table};
 
+/// Scratch space kept from block to block.
+const SCRATCH: usize = 4096;
+
 /// A field of a header block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Field<'a> {
@@ -74,13 +77,23 @@ impl Decoder {
         mut block: &[u8],
         out: &mut dyn FnMut(Field<'_>),
     ) -> Result<(), Broken> {
-        while !block.is_empty() {
+        let mut result = Ok(());
+        while !block.is_empty() && result.is_ok() {
             if self.representation(&mut block, out).is_none() {
                 self.forget();
-                return Err(Broken);
+                result = Err(Broken);
             }
         }
-        Ok(())
+        self.wipe();
+        result
+    }
+
+    /// Clears the scratch space, as a credential may stand there, and keeps it small.
+    fn wipe(&mut self) {
+        for scratch in [&mut self.name, &mut self.value] {
+            wipe(scratch);
+            scratch.shrink_to(SCRATCH);
+        }
     }
 
     fn representation(&mut self, block: &mut &[u8], out: &mut dyn FnMut(Field<'_>)) -> Option<()> {
@@ -189,13 +202,18 @@ fn integer(block: &mut &[u8], bits: u32) -> Option<usize> {
     None
 }
 
+fn wipe(scratch: &mut Vec<u8>) {
+    scratch.fill(0);
+    scratch.clear();
+}
+
 /// A string literal (section 5.2), put into `out` in place of what was there.
 fn string(block: &mut &[u8], out: &mut Vec<u8>) -> Option<()> {
     let coded = *block.first()? & 0x80 != 0;
     let length = integer(block, 7)?;
     let (octets, rest) = block.split_at_checked(length)?;
     *block = rest;
-    out.clear();
+    wipe(out);
     if coded {
         huffman::decode(octets, out).ok()
     } else {

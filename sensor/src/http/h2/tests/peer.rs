@@ -192,7 +192,7 @@ fn every_exchange_is_as_the_peers_made_it() {
         assert_eq!(exchange.response_end.unwrap().1, End::Complete);
         assert!(exchange.over);
     }
-    for seed in 1..10 {
+    for seed in 1..5 {
         assert_eq!(log, traffic.log_cut(Dice(seed)), "cut {seed}");
     }
 }
@@ -202,7 +202,7 @@ fn joined_late_the_peers_are_understood_as_far_as_can_be() {
     let traffic = recorded();
     let full = traffic.log();
     let mut seen = 0;
-    for start in (1..traffic.0.len()).step_by(7) {
+    for start in (1..traffic.0.len()).step_by(traffic.0.len() / 60) {
         let late = Traffic(traffic.0[start..].to_vec()).log();
         laws::assert_only_less(&late, &full, &format!("from {start}"));
         seen += late.0.len();
@@ -214,7 +214,7 @@ fn joined_late_the_peers_are_understood_as_far_as_can_be() {
 fn a_lost_chunk_makes_nothing_wrong() {
     let traffic = recorded();
     let full = traffic.log();
-    for nth in (0..traffic.0.len()).step_by(3) {
+    for nth in (0..traffic.0.len()).step_by(traffic.0.len() / 60) {
         laws::assert_only_less(
             &traffic.without(nth).log(),
             &full,
