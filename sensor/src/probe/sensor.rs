@@ -23,7 +23,7 @@ use super::connections::Connections;
 use super::load::Programs;
 use super::process::{self, Processes};
 use super::record::{self, Record};
-use super::{Options, ProbeError};
+use super::{Options, Pids, ProbeError};
 use crate::discover::maps;
 use crate::event::{ConnectionId, Event, Origin, Verdict};
 use crate::time::{ClockOffset, Timestamp};
@@ -118,14 +118,17 @@ impl Sensor {
         };
         // First the news, then the present: nothing falls between.
         sensor.programs.attach_tracepoints()?;
-        sensor.scan();
+        match &options.pids {
+            Pids::Only(pids) => sensor.scan(pids.iter().copied()),
+            Pids::Every | Pids::Except(_) => sensor.scan(process::all()),
+        }
         Ok(sensor)
     }
 
-    /// Covers the files of every process.
-    fn scan(&mut self) {
+    /// Covers the files of processes.
+    fn scan(&mut self, pids: impl Iterator<Item = u32>) {
         let mut seen = HashSet::new();
-        for pid in process::all() {
+        for pid in pids {
             for file in maps::mapped_files(pid).unwrap_or_default() {
                 if !seen.contains(&(file.device, file.inode)) && self.cover(pid, &file) {
                     seen.insert((file.device, file.inode));
@@ -166,7 +169,7 @@ impl Sensor {
     pub fn drain(&mut self, sink: &mut dyn FnMut(Event<'_>)) {
         loop {
             if self.drain_processes() >= FLOOD && self.counters().processes > 0 {
-                self.scan();
+                self.scan(process::all());
             }
             if self.drain_events(BATCH, sink) < BATCH {
                 break;
