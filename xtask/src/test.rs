@@ -41,6 +41,11 @@ const STEPS: &[Step] = &[
         run: |_| clippy(),
     },
     Step {
+        name: "clippy-ebpf",
+        what: "the same on the kernel half",
+        run: |_| clippy_ebpf(),
+    },
+    Step {
         name: "unit",
         what: "unit and corpus tests",
         run: unit,
@@ -129,6 +134,13 @@ fn clippy() -> Result<Report> {
             ]),
     )?;
     Ok(Report::pass())
+}
+
+fn clippy_ebpf() -> Result<Report> {
+    Ok(match build::lint_ebpf()? {
+        Some(()) => Report::pass(),
+        None => Report::skip("clippy-ebpf", "its toolchain has no clippy"),
+    })
 }
 
 fn unit(filter: Option<&str>) -> Result<Report> {
