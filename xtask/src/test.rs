@@ -6,7 +6,7 @@ use std::time::Instant;
 use anyhow::Result;
 
 use crate::report::Report;
-use crate::{build, check, conformance, e2e, libtest, shell, vm};
+use crate::{build, builds, check, conformance, e2e, libtest, shell, vm};
 
 #[derive(clap::Args)]
 pub struct Options {
@@ -54,6 +54,11 @@ const STEPS: &[Step] = &[
         name: "conformance",
         what: "replay of recorded traffic",
         run: |_| conformance::run(&build::sensor()?),
+    },
+    Step {
+        name: "builds",
+        what: "probe sites in real builds of libssl and Node",
+        run: builds::run,
     },
     Step {
         name: "e2e",
@@ -152,6 +157,8 @@ fn unit(filter: Option<&str>) -> Result<Report> {
                 "--workspace",
                 "--exclude",
                 "llmtap-ebpf",
+                "--exclude",
+                "llmtap-e2e",
                 "--locked",
             ])
             .args(["--no-fail-fast"])
