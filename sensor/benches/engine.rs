@@ -7,6 +7,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::collections::HashMap;
 use std::hint::black_box;
 use std::path::Path;
+use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -58,7 +59,7 @@ enum Kept {
 
 type Trace = Vec<(ConnectionId, Timestamp, Kept)>;
 
-fn main() {
+fn main() -> ExitCode {
     // Cargo adds a flag of its own.
     let files: Vec<String> = std::env::args()
         .skip(1)
@@ -66,7 +67,7 @@ fn main() {
         .collect();
     if files.is_empty() {
         eprintln!("usage: engine CAPTURE…; `cargo xtask bench engine` makes some");
-        std::process::exit(2);
+        return ExitCode::from(2);
     }
     println!(
         "{:24} {:>7} {:>7} {:>9} {:>9} {:>9} {:>7} {:>12}",
@@ -75,6 +76,7 @@ fn main() {
     for file in &files {
         measure(Path::new(file));
     }
+    ExitCode::SUCCESS
 }
 
 fn measure(file: &Path) {

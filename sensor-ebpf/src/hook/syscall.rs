@@ -223,7 +223,7 @@ fn mapped(call: &Call, address: u64) {
     let (Some(task), Some(file)) = (filter::traced(), socket::file_id(call.fifth)) else {
         return;
     };
-    if FILES.get_ptr(&file).is_none() {
+    if FILES.get_ptr(file).is_none() {
         emit::process(process::MAP, task.pid(), file, address, true);
     }
 }

@@ -34,6 +34,21 @@ pub struct Faults {
     pub http2: h2::Faults,
 }
 
+impl Faults {
+    pub fn add(&mut self, other: Self) {
+        let Self {
+            refused_heads,
+            lost_framing,
+            unpaired,
+            http2,
+        } = other;
+        self.refused_heads = self.refused_heads.saturating_add(refused_heads);
+        self.lost_framing = self.lost_framing.saturating_add(lost_framing);
+        self.unpaired = self.unpaired.saturating_add(unpaired);
+        self.http2.add(http2);
+    }
+}
+
 #[derive(Debug)]
 enum Protocol {
     Undecided(Box<Undecided>),

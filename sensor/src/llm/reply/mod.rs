@@ -281,8 +281,12 @@ impl Reply {
         }
     }
 
-    /// Bytes of the reply are missing here: nothing is added to what began before.
+    /// Bytes of the reply are missing here: nothing is added to what began before, and
+    /// counts that a missing event may have replaced are forgotten.
     pub(super) fn gap(&mut self) {
+        if !self.ended {
+            self.tokens = Tokens::default();
+        }
         for slot in self.choices.iter_mut().flat_map(|c| &mut c.slots) {
             slot.closed = true;
         }

@@ -215,9 +215,6 @@ impl Response<'_> {
         reply.set_model(self.model);
         reply.tokens.update(self.usage.tokens());
         self.usage.extras(&mut reply.attributes);
-        reply
-            .attributes
-            .text(attr::RESPONSE_SERVICE_TIER, self.service_tier);
         if let Some(conversation) = conversation(self.conversation) {
             reply.conversation_id = Some(conversation);
         }
@@ -229,6 +226,10 @@ impl Response<'_> {
     /// The response as it ends: why, and all of its output.
     pub(in crate::llm::api) fn close(&self, reply: &mut Reply) {
         self.apply(reply);
+        // Until the end it is the tier that was asked for.
+        reply
+            .attributes
+            .text(attr::RESPONSE_SERVICE_TIER, self.service_tier);
         let reason = self
             .incomplete_details
             .reason
