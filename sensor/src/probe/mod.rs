@@ -19,6 +19,7 @@ mod load;
 mod process;
 mod record;
 mod sensor;
+mod spool;
 mod status;
 
 pub use attach::Image;
@@ -32,6 +33,9 @@ pub use status::{Loss, Status};
 pub struct Options {
     /// Size of the ring for traffic; a power of two, at least 1 MiB.
     pub ring_bytes: u32,
+    /// Most bytes of memory for what has been read from the ring and not been handed on; used
+    /// in bursts, and given back.
+    pub backlog_bytes: usize,
     /// Bytes of one direction that are delivered before the other one has its turn; beyond,
     /// only the end of each call is.
     pub turn_limit: u64,
@@ -51,8 +55,16 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             ring_bytes: 64 << 20,
+            backlog_bytes: backlog_bytes(),
             turn_limit: 16 << 20,
             pids: Pids::Every,
         }
     }
+}
+
+/// Half a gigabyte, which holds a burst of a quarter of a second, or on a small host a
+/// sixteenth of its memory.
+fn backlog_bytes() -> usize {
+    let memory = rustix::system::sysinfo().totalram;
+    usize::try_from(memory / 16).map_or(512 << 20, |part| part.min(512 << 20))
 }

@@ -32,6 +32,20 @@ pub fn parse(bytes: &[u8]) -> Option<(Header, Record<'_>)> {
     Some((header, record))
 }
 
+/// A record without what its kernel-side size class has beyond its payload.
+pub fn valid(bytes: &[u8]) -> &[u8] {
+    let Ok((header, body)) = Header::read_from_prefix(bytes) else {
+        return bytes;
+    };
+    let spare = match usize::try_from(header.length) {
+        Ok(length) if header.kind == kind::DATA => body.len().saturating_sub(length),
+        _ => 0,
+    };
+    bytes
+        .get(..bytes.len().saturating_sub(spare))
+        .unwrap_or(bytes)
+}
+
 pub fn parse_process(bytes: &[u8]) -> Option<ProcessRecord> {
     Some(ProcessRecord::read_from_prefix(bytes).ok()?.0)
 }
@@ -81,6 +95,8 @@ mod tests {
             panic!("not a data record")
         };
         assert_eq!(data, b"abc");
+        assert_eq!(valid(&bytes), &bytes[..bytes.len() - 3]);
+        assert_eq!(valid(&bytes[..7]), &bytes[..7]);
     }
 
     #[test]

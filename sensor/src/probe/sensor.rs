@@ -14,7 +14,6 @@ use llmtap_common::filter;
 use llmtap_common::layout::FileId;
 use llmtap_common::loss::Counters;
 use llmtap_common::record::{Closing, Opening, ProcessRecord, process as happened};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use zerocopy::{FromBytes, IntoBytes};
 
 use super::attach::Images;
@@ -23,6 +22,7 @@ use super::connections::Connections;
 use super::load::Programs;
 use super::process::{self, Processes};
 use super::record::{self, Record};
+use super::spool::{self, Spool};
 use super::status::{Loss, Status};
 use super::{Options, Pids, ProbeError};
 use crate::discover::maps;
@@ -32,18 +32,14 @@ use crate::event::{ConnectionId, Event, Origin, Verdict};
 pub struct Sensor {
     programs: Programs,
     images: Images,
-    rings: Rings,
+    events: Spool,
+    news: RingBuf<MapData>,
     maps: Maps,
     connections: Connections,
     processes: Processes,
     /// Processes that are gone, but may have records left.
     gone: Vec<u32>,
     closed: Totals,
-}
-
-struct Rings {
-    events: RingBuf<MapData>,
-    processes: RingBuf<MapData>,
 }
 
 /// Maps of the kernel half; keys and values as bytes, see `llmtap_common`.
@@ -63,6 +59,8 @@ struct Totals {
 
 /// Records handled before processes are looked at again: a new one is in a hurry.
 const BATCH: usize = 256;
+/// Batches in one go: who drains has more to do.
+const BATCHES: usize = 64;
 /// Records of processes in one go from which on some may have been lost.
 const FLOOD: usize = 4096;
 
@@ -72,10 +70,9 @@ impl Sensor {
         let mut programs = Programs::load(options)?;
         let mut sensor = Self {
             images: Images::default(),
-            rings: Rings {
-                events: programs.map("EVENTS")?,
-                processes: programs.map("PROCESSES")?,
-            },
+            events: Spool::start(programs.map("EVENTS")?, options.backlog_bytes)
+                .map_err(ProbeError::Spool)?,
+            news: programs.map("PROCESSES")?,
             maps: Maps {
                 connections: programs.map("CONNECTIONS")?,
                 verdicts: programs.map("VERDICTS")?,
@@ -120,36 +117,35 @@ impl Sensor {
         true
     }
 
-    /// Waits until there is much to read, a process needs attention, or `timeout` is over.
-    /// Less traffic than that wakes nobody: call [`Self::drain`] after every wait.
+    /// Waits until there is something to read, a process needs attention, or `timeout` is
+    /// over. Call [`Self::drain`] after every wait.
     pub fn wait(&self, timeout: Duration) -> Result<(), ProbeError> {
-        let timeout = Timespec {
-            tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
-            tv_nsec: i64::from(timeout.subsec_nanos()),
-        };
-        let mut fds = [
-            PollFd::from_borrowed_fd(self.rings.processes.as_fd(), PollFlags::IN),
-            PollFd::from_borrowed_fd(self.rings.events.as_fd(), PollFlags::IN),
-        ];
-        match poll(&mut fds, Some(&timeout)) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
-            Err(error) => Err(ProbeError::Wait(error)),
+        let fds = [self.news.as_fd(), self.events.signal()];
+        spool::wait(&fds, timeout).map_err(ProbeError::Wait)
+    }
+
+    /// Hands on what has come, or much of it. Events of one connection come in order.
+    pub fn drain(&mut self, sink: &mut dyn FnMut(Event<'_>)) {
+        for _ in 0..BATCHES {
+            if self.drain_some(sink) {
+                return;
+            }
         }
     }
 
-    /// Hands on what has come. Events of one connection come in order.
-    pub fn drain(&mut self, sink: &mut dyn FnMut(Event<'_>)) {
-        loop {
-            if self.drain_processes() >= FLOOD && self.counters().processes > 0 {
-                self.scan(process::all());
-            }
-            if self.drain_events(BATCH, sink) < BATCH {
-                break;
-            }
+    /// Whether nothing is left.
+    fn drain_some(&mut self, sink: &mut dyn FnMut(Event<'_>)) -> bool {
+        if self.drain_processes() >= FLOOD && self.counters().processes > 0 {
+            self.scan(process::all());
         }
+        if self.drain_events(BATCH, sink) == BATCH {
+            return false;
+        }
+        // No record of theirs is left.
         for pid in std::mem::take(&mut self.gone) {
             self.exited(pid, sink);
         }
+        true
     }
 
     /// What may be left out of a connection from now on.
@@ -189,7 +185,8 @@ impl Sensor {
     pub fn finish(mut self, sink: &mut dyn FnMut(Event<'_>)) -> Loss {
         self.images.detach();
         self.programs.detach_tracepoints();
-        self.drain(sink);
+        self.events.finish();
+        while !self.drain_some(sink) {}
         let open: Vec<_> = self.maps.connections.iter().flatten().collect();
         for (_, bytes) in open {
             if let Ok(connection) = Connection::read_from_bytes(&bytes) {
@@ -228,10 +225,10 @@ impl Sensor {
     /// Handles so many records at most, and says how many there were.
     fn drain_events(&mut self, at_most: usize, sink: &mut dyn FnMut(Event<'_>)) -> usize {
         for done in 0..at_most {
-            let Some(item) = self.rings.events.next() else {
+            let Some(item) = self.events.next() else {
                 return done;
             };
-            let Some((header, record)) = record::parse(&item) else {
+            let Some((header, record)) = record::parse(item) else {
                 continue;
             };
             let connections = &mut self.connections;
@@ -258,7 +255,7 @@ impl Sensor {
     fn drain_processes(&mut self) -> usize {
         let mut handled = 0;
         loop {
-            let next = self.rings.processes.next();
+            let next = self.news.next();
             let Some(record) = next.map(|item| record::parse_process(&item)) else {
                 return handled;
             };
