@@ -10,7 +10,10 @@ use crate::event::{ConnectionId, Event, EventKind, Origin};
 use crate::llm::Call;
 use crate::time::ClockOffset;
 
+pub mod cost;
 pub mod process;
+
+use cost::{Cost, Prices};
 
 /// A call with all that is known of its place. Not redacted: only
 /// [`redact`](crate::redact) takes it on.
@@ -20,6 +23,16 @@ pub struct EnrichedCall {
     pub origin: Arc<Origin>,
     pub host: Option<Arc<str>>,
     pub clock: ClockOffset,
+    /// What it cost the process that made it; known of finished calls only.
+    pub cost: Option<Cost>,
+}
+
+impl EnrichedCall {
+    /// Works out what the call cost.
+    pub fn price(&mut self, prices: &Prices) {
+        let start = self.clock.unix_nanos(self.call.timing.start);
+        self.cost = prices.cost(&self.call, start);
+    }
 }
 
 /// Connections whose facts are kept at most; beyond it the oldest are forgotten.
@@ -74,6 +87,7 @@ impl Joiner {
             origin: self.origin(call.connection),
             host: self.host.clone(),
             clock: self.clock,
+            cost: None,
             call,
         }
     }

@@ -201,6 +201,7 @@ mod tests {
             }),
             host: Some("box".into()),
             clock: ClockOffset::from_nanos(1_760_000_000_000_000_000),
+            cost: None,
         };
         let line = line(&Policy { content }.apply(enriched)).unwrap();
         assert!(!line.contains('\n'));

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use crate::enrich::EnrichedCall;
+use crate::enrich::cost::Cost;
 use crate::event::Origin;
 use crate::llm::Call;
 use crate::llm::call::{ChatMessage, MediaSource, Part, Value};
@@ -41,6 +42,7 @@ pub struct Record {
     origin: Arc<Origin>,
     host: Option<Arc<str>>,
     clock: ClockOffset,
+    cost: Option<Cost>,
 }
 
 impl Record {
@@ -54,6 +56,10 @@ impl Record {
 
     pub fn host(&self) -> Option<&str> {
         self.host.as_deref()
+    }
+
+    pub fn cost(&self) -> Option<&Cost> {
+        self.cost.as_ref()
     }
 
     pub fn start_unix_nanos(&self) -> u64 {
@@ -72,6 +78,7 @@ impl Policy {
             origin,
             host,
             clock,
+            cost,
         } = enriched;
         match self.content {
             Content::Off => drop_content(&mut call),
@@ -83,6 +90,7 @@ impl Policy {
             origin,
             host,
             clock,
+            cost,
         }
     }
 

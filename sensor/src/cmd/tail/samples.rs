@@ -57,6 +57,7 @@ pub fn enriched(change: impl FnOnce(&mut Call, &mut Origin)) -> EnrichedCall {
         origin: Arc::new(origin),
         host: None,
         clock: ClockOffset::from_nanos(1_760_000_000_000_000_000),
+        cost: None,
     }
 }
 
