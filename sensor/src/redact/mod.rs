@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use crate::enrich::EnrichedCall;
-use crate::enrich::cost::Cost;
+use crate::enrich::cost::{self, Cost};
 use crate::event::Origin;
 use crate::llm::Call;
 use crate::llm::call::{ChatMessage, MediaSource, Part, Value};
@@ -60,6 +60,11 @@ impl Record {
 
     pub fn cost(&self) -> Option<&Cost> {
         self.cost.as_ref()
+    }
+
+    /// Whether it should have a cost and has none.
+    pub fn is_unpriced(&self) -> bool {
+        cost::is_unpriced(&self.call, self.cost())
     }
 
     pub fn start_unix_nanos(&self) -> u64 {
