@@ -15,6 +15,7 @@ use signal_hook::flag;
 mod account;
 mod capture;
 mod doctor;
+mod estimate;
 mod live;
 mod pipeline;
 mod record;

@@ -12,6 +12,7 @@ use crate::time::ClockOffset;
 
 pub mod cost;
 pub mod process;
+pub mod tokens;
 
 use cost::{Cost, Prices};
 
@@ -25,6 +26,8 @@ pub struct EnrichedCall {
     pub clock: ClockOffset,
     /// What it cost the process that made it; known of finished calls only.
     pub cost: Option<Cost>,
+    /// Its tokens were counted by us; see [`tokens`].
+    pub is_estimated: bool,
 }
 
 impl EnrichedCall {
@@ -88,6 +91,7 @@ impl Joiner {
             host: self.host.clone(),
             clock: self.clock,
             cost: None,
+            is_estimated: false,
             call,
         }
     }

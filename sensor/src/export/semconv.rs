@@ -234,6 +234,8 @@ pub fn attributes(record: &Record) -> Attributes<'_> {
     request(&mut out, &call.request);
     response(&mut out, &call.response);
     usage(&mut out, call.usage);
+    let estimated = record.is_estimated().then_some(true);
+    out.known("llmtap.usage.estimated", estimated);
     cost(&mut out, record);
     timing(&mut out, call.timing);
     out.known("error.type", call.error.as_ref().map(|e| &*e.kind));

@@ -43,6 +43,7 @@ pub struct Record {
     host: Option<Arc<str>>,
     clock: ClockOffset,
     cost: Option<Cost>,
+    is_estimated: bool,
 }
 
 impl Record {
@@ -60,6 +61,11 @@ impl Record {
 
     pub fn cost(&self) -> Option<&Cost> {
         self.cost.as_ref()
+    }
+
+    /// Whether its tokens were counted by us, not by its provider.
+    pub fn is_estimated(&self) -> bool {
+        self.is_estimated
     }
 
     /// Whether it should have a cost and has none.
@@ -84,6 +90,7 @@ impl Policy {
             host,
             clock,
             cost,
+            is_estimated,
         } = enriched;
         match self.content {
             Content::Off => drop_content(&mut call),
@@ -96,6 +103,7 @@ impl Policy {
             host,
             clock,
             cost,
+            is_estimated,
         }
     }
 

@@ -16,7 +16,7 @@ mod jsonl;
 mod pairs;
 pub mod render;
 #[cfg(test)]
-mod samples;
+pub mod samples;
 mod summary;
 mod text;
 pub mod watch;

@@ -182,7 +182,7 @@ pub fn finished(record: &Record, number: u64, peer: Option<&str>, look: &Look) -
         let ttft = span(first.since(call.timing.start));
         line.cell(format!("ttft {ttft}"), Ink::Plain, 10, 3);
     }
-    tokens(&mut line, call);
+    tokens(&mut line, record);
     match record.cost() {
         Some(cost) => line.cell(dollars(cost.total()), Ink::Plain, 8, 5),
         None => line.cell("$–", Ink::Dim, 8, 8),
@@ -209,8 +209,13 @@ fn opening(line: &mut Line, record: &Record, nanos: u64, look: &Look) {
     line.cell(clean(&call.operation), Ink::Dim, 4, 7);
 }
 
-fn tokens(line: &mut Line, call: &Call) {
-    let shown = |tokens: Option<u64>| tokens.map_or_else(|| "–".into(), grouped);
+fn tokens(line: &mut Line, record: &Record) {
+    let call = record.call();
+    let about = if record.is_estimated() { "~" } else { "" };
+    let shown = |tokens: Option<u64>| match tokens {
+        Some(tokens) => format!("{about}{}", grouped(tokens)),
+        None => "–".into(),
+    };
     let Usage {
         input,
         output,

@@ -59,6 +59,7 @@ pub fn enriched(change: impl FnOnce(&mut Call, &mut Origin)) -> EnrichedCall {
         host: None,
         clock: ClockOffset::from_nanos(1_760_000_000_000_000_000),
         cost: None,
+        is_estimated: false,
     }
 }
 
