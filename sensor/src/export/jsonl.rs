@@ -201,6 +201,8 @@ mod tests {
             }),
             host: Some("box".into()),
             clock: ClockOffset::from_nanos(1_760_000_000_000_000_000),
+            cost: None,
+            is_estimated: false,
         };
         let line = line(&Policy { content }.apply(enriched)).unwrap();
         assert!(!line.contains('\n'));
