@@ -41,8 +41,7 @@ pub struct Connection {
     pub direction: u8,
     /// See [`state`].
     pub state: u8,
-    /// Always 0, which the verifier cannot know.
-    pub zero: u16,
+    pub reserved: u16,
     /// Payload records that found no room in the ring.
     pub refused: u32,
     /// Payloads whose memory could not be read.
@@ -58,6 +57,8 @@ pub mod state {
     pub const SOCKET: u8 = 2;
     /// It is over, but the record that says so found no room.
     pub const OVER: u8 = 4;
+    /// A plain socket that carries TLS by now.
+    pub const ENCRYPTED: u8 = 8;
 }
 
 /// Addresses of a socket. Ports are in host order; `family` 0: unknown.

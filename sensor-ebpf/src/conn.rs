@@ -2,7 +2,7 @@
 
 use aya_ebpf::bindings::BPF_ANY;
 use aya_ebpf::helpers::generated::{bpf_get_smp_processor_id, bpf_ktime_get_boot_ns};
-use llmtap_common::conn::{Connection, Key, Socket, state};
+use llmtap_common::conn::{Connection, Key, state};
 use llmtap_common::filter;
 
 use crate::emit;
@@ -42,7 +42,7 @@ pub fn tls(task: Task, key: &Key, instruction: u64) -> Option<&'static mut Conne
         None => begin(task, key, instruction)?,
     };
     if connection.state & state::ANNOUNCED == 0 {
-        emit::opening(task, key, connection, &Socket::default());
+        emit::opening(task, key, connection, 0);
     }
     Some(connection)
 }
@@ -60,10 +60,8 @@ pub fn bind(task: Task, key: &Key, instruction: u64, fd: u64) {
     if connection.state & state::SOCKET != 0 {
         return;
     }
-    if let Some(stream) = socket::stream(fd)
-        && let Some(addresses) = socket::addresses(&stream)
-    {
-        emit::opening(task, key, connection, &addresses);
+    if let Some(stream) = socket::stream(fd) {
+        emit::opening(task, key, connection, stream.socket);
     }
 }
 
@@ -80,11 +78,23 @@ pub fn plain(task: Task, stream: &Stream, fd: u64) -> Option<&'static mut Connec
             begin(task, &key, 0)?
         }
     };
+    if connection.state & state::ENCRYPTED != 0 {
+        return None;
+    }
     if connection.state & state::ANNOUNCED == 0 {
-        let addresses = socket::addresses(stream).unwrap_or_default();
-        emit::opening(task, &key, connection, &addresses);
+        emit::opening(task, &key, connection, stream.socket);
     }
     Some(connection)
+}
+
+/// Ciphertext crosses a descriptor: if it was a plain socket, it is one no more.
+#[inline(always)]
+pub fn encrypted(fd: u64) {
+    if let Some(stream) = socket::stream(fd)
+        && let Some(connection) = find(&stream.key())
+    {
+        connection.state |= state::ENCRYPTED;
+    }
 }
 
 /// A descriptor of a process is closed.
@@ -117,7 +127,7 @@ fn begin(task: Task, key: &Key, instruction: u64) -> Option<&'static mut Connect
         pid: task.pid(),
         direction: u8::MAX,
         state: 0,
-        zero: 0,
+        reserved: 0,
         refused: 0,
         unreadable: 0,
     };

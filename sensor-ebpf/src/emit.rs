@@ -1,10 +1,11 @@
 //! The only writer of the rings; counts what finds no room or can't be read.
 
+use core::cell::Cell;
 use core::mem::MaybeUninit;
 
 use aya_ebpf::bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP};
 use aya_ebpf::helpers::bpf_get_current_comm;
-use llmtap_common::conn::{Connection, Key, Socket, state};
+use llmtap_common::conn::{Connection, Key, state};
 use llmtap_common::filter::{self as common, HEAD, TAIL};
 use llmtap_common::layout::FileId;
 use llmtap_common::record::{
@@ -15,6 +16,8 @@ use crate::conn;
 use crate::filter::Task;
 use crate::maps::{self, EVENTS, PROCESSES};
 use crate::read;
+use crate::socket;
+use crate::stash::{self, Thread};
 
 #[repr(C)]
 struct Record<T> {
@@ -22,8 +25,8 @@ struct Record<T> {
     body: T,
 }
 
-/// Most records of one call; what is beyond is cut.
-const PIECES: u64 = 128;
+/// Most steps of one call: records, and buffers of a vector. What is beyond is cut.
+const STEPS: u32 = 160;
 
 /// What is delivered of the bytes that a call moved: so many at their beginning, and so
 /// many at their end.
@@ -54,6 +57,7 @@ fn share(connection: &mut Connection, direction: u8, length: u64) -> Share {
 
 /// Where the bytes of a call are: in `size` bytes at `buffer`, then in what `count`
 /// `struct iovec`s at `vector` name.
+#[derive(Clone, Copy)]
 pub struct Buffers {
     pub buffer: u64,
     pub size: u64,
@@ -61,26 +65,71 @@ pub struct Buffers {
     pub count: u64,
 }
 
-/// Delivers what a call moved, `length` bytes, as far as the verdict and the limit allow.
+/// How far the delivery of a call has come.
+#[repr(C)]
+pub struct Cursor {
+    buffer: Cell<u64>,
+    size: Cell<u64>,
+    vector: Cell<u64>,
+    count: Cell<u64>,
+    connection: Cell<u64>,
+    at: Cell<u64>,
+    position: Cell<u64>,
+    cut: Cell<u64>,
+    left: Cell<u64>,
+    /// Of the record that is being made.
+    length: Cell<u32>,
+    side: Cell<u32>,
+    refused: Cell<u32>,
+    unreadable: Cell<u32>,
+}
+
+/// Delivers what a call of this thread moved, `length` bytes, as far as the verdict and the
+/// limit allow.
 #[inline(always)]
 pub fn payload(
+    task: Task,
+    thread: &Thread,
     connection: &mut Connection,
     direction: u8,
     at: u64,
-    buffers: &Buffers,
+    buffers: Buffers,
     length: u64,
 ) {
     let side = (direction & 1) as usize;
     let Share { head, tail } = share(connection, direction, length);
     let tail = if buffers.count == 0 { tail } else { 0 };
-    let delivered = pieces(connection, side, at, buffers, head);
-    if delivered < length {
-        skip(connection, side, length - delivered - tail);
-        if tail > 0 {
-            let buffer = buffers.buffer + length - tail;
-            piece(connection, side, at, buffer, tail);
+    let cursor = &thread.cursor;
+    cursor.buffer.set(buffers.buffer);
+    cursor.size.set(buffers.size);
+    cursor.vector.set(buffers.vector);
+    cursor.count.set(buffers.count);
+    cursor.connection.set(connection.id);
+    cursor.at.set(at);
+    cursor.position.set(connection.position[side]);
+    cursor.cut.set(connection.cut[side]);
+    cursor.left.set(head);
+    cursor.side.set(side as u32);
+    cursor.refused.set(0);
+    cursor.unreadable.set(0);
+    for _ in 0..STEPS {
+        if llmtap_step(task.0) == 0 {
+            break;
         }
     }
+    let skipped = cursor.left.get() + (length - head - tail);
+    cursor.position.set(cursor.position.get() + skipped);
+    cursor.cut.set(cursor.cut.get() + skipped);
+    if tail > 0 {
+        cursor.buffer.set(buffers.buffer + length - tail);
+        cursor.size.set(tail);
+        cursor.left.set(tail);
+        llmtap_step(task.0);
+    }
+    connection.position[side] = cursor.position.get();
+    connection.cut[side] = cursor.cut.get();
+    connection.refused += cursor.refused.get();
+    connection.unreadable += cursor.unreadable.get();
 }
 
 /// Counts bytes that crossed without passing through memory of the process.
@@ -90,107 +139,70 @@ pub fn unseen(connection: &mut Connection, direction: u8, length: u64) {
     connection.position[(direction & 1) as usize] += length;
 }
 
-/// Counts bytes that are left out on purpose.
-#[inline(always)]
-fn skip(connection: &mut Connection, side: usize, length: u64) {
-    connection.position[side & 1] += length;
-    connection.cut[side & 1] += length;
-}
-
-/// The first `length` bytes of `buffers`; how many of them were accounted for.
-#[inline(never)]
-fn pieces(
-    connection: &mut Connection,
-    side: usize,
-    at: u64,
-    buffers: &Buffers,
-    length: u64,
-) -> u64 {
-    let Buffers {
-        mut buffer,
-        mut size,
-        mut vector,
-        mut count,
-    } = *buffers;
-    let mut left = length;
-    for _ in 0..PIECES {
-        if left == 0 {
-            break;
-        }
-        if size == 0 {
-            if count == 0 {
-                break;
-            }
-            let Some(next) = read::user::<[u64; 2]>(vector) else {
-                break;
-            };
-            [buffer, size] = next;
-            vector += 16;
-            count -= 1;
-        }
-        let here = size.min(left).min(PAYLOAD_MAX);
-        piece(connection, side, at, buffer, here);
-        buffer += here;
-        // The verifier walks all ways through this loop, and takes two of them for one only
-        // where it knows the same of both.
-        size = blur(connection, size - here);
-        left = blur(connection, left - here);
-        count = blur(connection, count);
-    }
-    length - left
-}
-
-/// The same value, of which the verifier knows nothing.
-#[inline(always)]
-fn blur(connection: &Connection, value: u64) -> u64 {
-    value | connection.zero as u64
-}
-
-/// Delivers `length` bytes at `buffer` as one record, or counts why not.
-#[inline(always)]
-fn piece(connection: &mut Connection, side: usize, at: u64, buffer: u64, length: u64) {
-    let place = connection.position[side & 1] << 1 | side as u64;
-    let size = connection.cut[side & 1] << LENGTH_BITS | length;
-    connection.position[side & 1] += length;
-    match llmtap_deliver(connection.id, at, place, buffer, size) {
-        REFUSED => connection.refused += 1,
-        UNREADABLE => connection.unreadable += 1,
-        _ => {}
-    }
-}
-
-/// Holds every length up to [`PAYLOAD_MAX`].
-const LENGTH_BITS: u64 = 20;
-
-const DELIVERED: u64 = 0;
-const REFUSED: u64 = 1;
-const UNREADABLE: u64 = 2;
-
-/// Puts a payload into a record of the smallest size that holds it.
+/// Takes the cursor of thread `task` one step further; whether there is more to do.
 ///
-/// `place` is position and direction, `size` the bytes cut before and the length: five words
-/// are all that a function of its own may take. It is one, visible to the verifier by name,
-/// because such a function is verified once and not again for every call.
+/// A function of its own that takes nothing but numbers is verified once and for itself,
+/// however often it is called. As a part of the loop above it would be walked with all that
+/// is known at every turn, which is more than the verifiers of old kernels bear.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn llmtap_deliver(connection: u64, at: u64, place: u64, buffer: u64, size: u64) -> u64 {
-    let length = size & ((1 << LENGTH_BITS) - 1);
-    let header = Header {
-        connection,
-        at,
-        position: place >> 1,
-        cut: size >> LENGTH_BITS,
-        length: length as u32,
-        kind: kind::DATA,
-        direction: (place & 1) as u8,
-        reserved: 0,
+extern "C" fn llmtap_step(task: u64) -> u64 {
+    let Some(thread) = stash::of(Task(task)) else {
+        return 0;
     };
+    let cursor = &thread.cursor;
+    let (left, size) = (cursor.left.get(), cursor.size.get());
+    if left == 0 {
+        return 0;
+    }
+    if size == 0 {
+        return next_buffer(cursor) as u64;
+    }
+    let length = size.min(left).min(PAYLOAD_MAX);
+    cursor.length.set(length as u32);
+    match smallest_record(cursor, length) {
+        Delivery::Done => {}
+        Delivery::Refused => cursor.refused.set(cursor.refused.get() + 1),
+        Delivery::Unreadable => cursor.unreadable.set(cursor.unreadable.get() + 1),
+    }
+    cursor.position.set(cursor.position.get() + length);
+    cursor.buffer.set(cursor.buffer.get() + length);
+    cursor.size.set(size - length);
+    cursor.left.set(left - length);
+    1
+}
+
+/// Whether there is one.
+#[inline(always)]
+fn next_buffer(cursor: &Cursor) -> bool {
+    let (vector, count) = (cursor.vector.get(), cursor.count.get());
+    if count == 0 {
+        return false;
+    }
+    let Some([buffer, size]) = read::user::<[u64; 2]>(vector) else {
+        return false;
+    };
+    cursor.buffer.set(buffer);
+    cursor.size.set(size);
+    cursor.vector.set(vector + 16);
+    cursor.count.set(count - 1);
+    true
+}
+
+enum Delivery {
+    Done,
+    Refused,
+    Unreadable,
+}
+
+/// Puts `length` bytes into a record of the smallest size that holds them.
+#[inline(always)]
+fn smallest_record(cursor: &Cursor, length: u64) -> Delivery {
     macro_rules! smallest {
         ($($size:literal)*) => {
             match length {
-                0 => DELIVERED,
-                $(1..=$size => record::<$size>(&header, buffer, length),)*
-                _ => record::<{ PAYLOAD_MAX as usize }>(&header, buffer, length),
+                $(0..=$size => record::<$size>(cursor),)*
+                _ => record::<{ PAYLOAD_MAX as usize }>(cursor),
             }
         };
     }
@@ -198,22 +210,34 @@ extern "C" fn llmtap_deliver(connection: u64, at: u64, place: u64, buffer: u64, 
 }
 
 #[inline(always)]
-fn record<const N: usize>(header: &Header, buffer: u64, length: u64) -> u64 {
+fn record<const N: usize>(cursor: &Cursor) -> Delivery {
     let Some(mut entry) = EVENTS.reserve::<Record<[u8; N]>>(0) else {
-        return REFUSED;
+        return Delivery::Refused;
     };
     let record = entry.as_mut_ptr();
-    // SAFETY: `record` is the reserved memory.
+    // SAFETY: `record` is the reserved memory, and the cursor is valid. The length is read
+    // anew, because what the compiler knows of it the verifier does not.
     let readable = unsafe {
-        (&raw mut (*record).header).write(*header);
-        read::user_bytes::<N>(&raw mut (*record).body, buffer, length)
+        let length = cursor.length.as_ptr().read_volatile();
+        let header = &raw mut (*record).header;
+        (&raw mut (*header).connection).write(cursor.connection.get());
+        (&raw mut (*header).at).write(cursor.at.get());
+        (&raw mut (*header).position).write(cursor.position.get());
+        (&raw mut (*header).cut).write(cursor.cut.get());
+        (&raw mut (*header).length).write(length);
+        (&raw mut (*header).kind).write(kind::DATA);
+        (&raw mut (*header).direction).write(cursor.side.get() as u8);
+        (&raw mut (*header).reserved).write(0);
+        let buffer = cursor.buffer.get();
+        read::user_bytes::<N>(&raw mut (*record).body, buffer, length as u64)
     };
-    if !readable {
+    if readable {
+        entry.submit(wake());
+        Delivery::Done
+    } else {
         entry.discard(BPF_RB_NO_WAKEUP as u64);
-        return UNREADABLE;
+        Delivery::Unreadable
     }
-    entry.submit(wake());
-    DELIVERED
 }
 
 /// The reader comes by on its own; it is woken only by records that find the ring filled to
@@ -231,16 +255,16 @@ fn wake() -> u64 {
 /// Wide enough that some record falls into it.
 const WAKE_BAND: u64 = 2 * PAYLOAD_MAX;
 
-/// Says what is known of a connection; a `socket` of family 0 is not known.
+/// Says what is known of a connection. `socket`: address of its `struct socket`, or 0.
 #[inline(never)]
-pub fn opening(task: Task, key: &Key, connection: &mut Connection, socket: &Socket) {
+pub fn opening(task: Task, key: &Key, connection: &mut Connection, socket: u64) {
     let Some(mut entry) = EVENTS.reserve::<Record<Opening>>(0) else {
         maps::count(|counters| counters.facts += 1);
         return;
     };
     // Field by field: the stack has no room for a second copy.
     // SAFETY: the reserved memory, all of which is written.
-    unsafe {
+    let known = unsafe {
         let record = entry.as_mut_ptr();
         fact(&raw mut (*record).header, connection, kind::OPEN, 0);
         let body = &raw mut (*record).body;
@@ -249,11 +273,12 @@ pub fn opening(task: Task, key: &Key, connection: &mut Connection, socket: &Sock
         (&raw mut (*body).pid).write(connection.pid);
         (&raw mut (*body).tid).write(task.tid());
         (&raw mut (*body).comm).write(bpf_get_current_comm().unwrap_or_default());
-        (&raw mut (*body).socket).write(*socket);
-    }
+        socket::addresses(socket, &raw mut (*body).socket);
+        (*body).socket.family != 0
+    };
     entry.submit(BPF_RB_NO_WAKEUP as u64);
     connection.state |= state::ANNOUNCED;
-    if socket.family != 0 {
+    if known {
         connection.state |= state::SOCKET;
     }
 }

@@ -24,6 +24,10 @@ pub static CONNECTIONS: LruHashMap<Key, Connection> = LruHashMap::with_max_entri
 #[map]
 pub static THREADS: HashMap<u64, Thread> = HashMap::with_max_entries(1 << 15, 0);
 
+/// A thread that did nothing yet.
+#[map]
+pub static EMPTY: Array<Thread> = Array::with_max_entries(1, 0);
+
 /// See [`filter::VERDICTS`].
 #[map]
 pub static VERDICTS: Array<u64> = Array::with_max_entries(filter::VERDICTS, 0);

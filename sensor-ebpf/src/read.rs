@@ -1,6 +1,5 @@
 //! Reads of foreign memory. Each may fail, none may fault.
 
-use core::hint::black_box;
 use core::mem::MaybeUninit;
 
 use aya_ebpf::helpers::generated;
@@ -19,6 +18,18 @@ pub fn kernel<T: Copy>(address: u64) -> Option<T> {
     }
 }
 
+/// A value of the kernel's memory, put where it belongs; zero if it can't be read.
+///
+/// # Safety
+/// `to` points to writable memory.
+#[inline(always)]
+pub unsafe fn kernel_into<T: Copy>(address: u64, to: *mut T) {
+    // SAFETY: the helper writes all of `to`, zeroes where it fails.
+    unsafe {
+        generated::bpf_probe_read_kernel(to.cast(), size_of::<T>() as u32, address as *const _);
+    }
+}
+
 /// A value of the process's memory.
 #[inline(always)]
 pub fn user<T: Copy>(address: u64) -> Option<T> {
@@ -34,10 +45,12 @@ pub fn user<T: Copy>(address: u64) -> Option<T> {
 
 /// Fills `to` with `length` bytes of the process's memory; whether that went well.
 /// `length` is 1 to `N`, and `N` a power of two.
+///
+/// The verifier needs the mask below, and the compiler drops it where it can tell that it
+/// changes nothing: hand in a `length` that it knows nothing of.
 #[inline(always)]
 pub fn user_bytes<const N: usize>(to: *mut [u8; N], address: u64, length: u64) -> bool {
-    // Hidden from the compiler, or it drops the mask that the verifier needs.
-    let length = ((black_box(length) - 1) & (N as u64 - 1)) + 1;
+    let length = ((length - 1) & (N as u64 - 1)) + 1;
     // SAFETY: `to` has room for `N` bytes, and `length` is at most that.
     unsafe { generated::bpf_probe_read_user(to.cast(), length as u32, address as *const _) == 0 }
 }

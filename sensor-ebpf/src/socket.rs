@@ -43,7 +43,7 @@ pub struct Stream {
     /// Its inode number.
     inode: u64,
     /// Address of its `struct socket`.
-    socket: u64,
+    pub socket: u64,
 }
 
 impl Stream {
@@ -74,33 +74,44 @@ pub fn stream(fd: u64) -> Option<Stream> {
     Some(Stream { inode, socket })
 }
 
-/// The addresses of a socket; `None` for families other than TCP's and Unix's.
+/// Fills in the addresses of a socket; its family stays 0 where they can't be read, or where
+/// it is neither TCP's nor Unix's. `socket` is the address of a `struct socket`, or 0.
+///
+/// # Safety
+/// `to` points to writable memory.
 #[inline(always)]
-pub fn addresses(stream: &Stream) -> Option<Socket> {
-    let sock: u64 = read::kernel(stream.socket + offset!(socket_sk))?;
-    let family: u16 = read::kernel(sock + offset!(sock_family))?;
-    let mut socket = Socket {
-        family,
-        ..Socket::default()
+pub unsafe fn addresses(socket: u64, to: *mut Socket) {
+    // Volatile, or zeroes become a call to `memset`, byte by byte.
+    // SAFETY: see above.
+    unsafe { to.write_volatile(Socket::default()) };
+    let Some(sock) = read::kernel::<u64>(socket + offset!(socket_sk)) else {
+        return;
     };
-    match family {
-        AF_INET => {
-            let peer: [u8; 4] = read::kernel(sock + offset!(sock_daddr))?;
-            let local: [u8; 4] = read::kernel(sock + offset!(sock_rcv_saddr))?;
-            socket.peer[..4].copy_from_slice(&peer);
-            socket.local[..4].copy_from_slice(&local);
+    let Some(family) = read::kernel::<u16>(sock + offset!(sock_family)) else {
+        return;
+    };
+    let (peer, local) = match family {
+        AF_INET => (offset!(sock_daddr), offset!(sock_rcv_saddr)),
+        AF_INET6 => (offset!(sock_v6_daddr), offset!(sock_v6_rcv_saddr)),
+        AF_UNIX => (0, 0),
+        _ => return,
+    };
+    // SAFETY: as above; what can't be read stays 0.
+    unsafe {
+        if family == AF_INET {
+            read::kernel_into::<[u8; 4]>(sock + peer, (&raw mut (*to).peer).cast());
+            read::kernel_into::<[u8; 4]>(sock + local, (&raw mut (*to).local).cast());
+        } else if family == AF_INET6 {
+            read::kernel_into::<[u8; 16]>(sock + peer, &raw mut (*to).peer);
+            read::kernel_into::<[u8; 16]>(sock + local, &raw mut (*to).local);
         }
-        AF_INET6 => {
-            socket.peer = read::kernel(sock + offset!(sock_v6_daddr))?;
-            socket.local = read::kernel(sock + offset!(sock_v6_rcv_saddr))?;
+        if family != AF_UNIX {
+            let port = read::kernel::<u16>(sock + offset!(sock_dport)).unwrap_or(0);
+            (&raw mut (*to).peer_port).write(u16::from_be(port));
+            read::kernel_into(sock + offset!(sock_num), &raw mut (*to).local_port);
         }
-        AF_UNIX => return Some(socket),
-        _ => return None,
+        (&raw mut (*to).family).write(family);
     }
-    let peer_port: u16 = read::kernel(sock + offset!(sock_dport))?;
-    socket.peer_port = u16::from_be(peer_port);
-    socket.local_port = read::kernel(sock + offset!(sock_num))?;
-    Some(socket)
 }
 
 /// The file behind a descriptor.

@@ -1,17 +1,41 @@
 //! What the entry of a call leaves for its return, by thread.
 
-use aya_ebpf::bindings::BPF_ANY;
+use core::cell::Cell;
 
+use aya_ebpf::bindings::BPF_NOEXIST;
+
+use crate::emit::Cursor;
 use crate::filter::Task;
-use crate::maps::{self, THREADS};
+use crate::maps::{self, EMPTY, THREADS};
 
-/// Value of the map `THREADS`.
+/// Value of the map `THREADS`. Cells, because functions that the verifier keeps apart reach
+/// the same entry each by itself.
 #[repr(C)]
-#[derive(Clone, Copy)]
 pub struct Thread {
-    pub call: Call,
+    /// One a direction: a write may be made from inside a read (Node, once the handshake
+    /// that the read drove is over).
+    calls: [Cell<Call>; 2],
     /// The last TLS write that ended without its socket being known.
-    pub wrote: Wrote,
+    pub wrote: Cell<Wrote>,
+    pub cursor: Cursor,
+}
+
+// SAFETY: only the thread itself uses its entry.
+unsafe impl Sync for Thread {}
+
+impl Thread {
+    /// The innermost call in flight.
+    #[inline(always)]
+    pub fn in_flight(&self) -> Option<Call> {
+        let [one, other] = [self.calls[0].get(), self.calls[1].get()];
+        match (one.ssl, other.ssl) {
+            (0, 0) => None,
+            (_, 0) => Some(one),
+            (0, _) => Some(other),
+            _ if one.stack < other.stack => Some(one),
+            _ => Some(other),
+        }
+    }
 }
 
 /// A call in flight.
@@ -39,45 +63,63 @@ pub struct Wrote {
     pub length: u64,
 }
 
-/// Remembers `call`, unless it is made by one already in flight.
+/// Remembers `call`, unless it is made by one of its direction already in flight.
 ///
 /// A call that never returned (its thread jumped out of it) is told from one in flight by
 /// the stack: the caller of a nested call is further up.
 #[inline(always)]
 pub fn begin(task: Task, call: Call) {
-    if let Some(thread) = of(task) {
-        if thread.call.ssl == 0 || call.stack >= thread.call.stack {
-            thread.call = call;
-        }
+    let Some(thread) = of(task).or_else(|| new(task)) else {
         return;
+    };
+    let slot = &thread.calls[(call.function & 1) as usize];
+    let before = slot.get();
+    if before.ssl == 0 || call.stack >= before.stack {
+        slot.set(call);
     }
-    let wrote = Wrote { ssl: 0, length: 0 };
-    if THREADS
-        .insert(task.0, Thread { call, wrote }, BPF_ANY as u64)
-        .is_err()
-    {
+}
+
+/// An entry for a thread that has none.
+#[inline(always)]
+pub fn new(task: Task) -> Option<&'static Thread> {
+    // Too large for the stack, and mostly zero.
+    let empty = EMPTY.get_ptr(0)?;
+    // SAFETY: a slot of an array that is never written.
+    let inserted = THREADS.insert(task.0, unsafe { &*empty }, BPF_NOEXIST as u64);
+    if inserted.is_err() {
         maps::count(|counters| counters.untracked += 1);
     }
+    of(task)
 }
 
 /// The call that returns with this stack pointer. `pops`: what the return took from the stack.
 #[inline(always)]
-pub fn end(task: Task, stack: u64, pops: u64) -> Option<(&'static mut Thread, Call)> {
+pub fn end(task: Task, stack: u64, pops: u64) -> Option<(&'static Thread, Call)> {
     let thread = of(task)?;
-    let call = thread.call;
-    if call.ssl == 0 || stack < call.stack + pops {
-        return None;
-    }
-    thread.call.ssl = 0;
+    let [one, other] = [thread.calls[0].get(), thread.calls[1].get()];
+    let returned = |call: &Call| call.ssl != 0 && stack >= call.stack + pops;
+    // Where both may have, the inner one never did, and the outer one does now.
+    let first = match (returned(&one), returned(&other)) {
+        (false, false) => return None,
+        (first, false) => first,
+        (false, true) => false,
+        _ => one.stack >= other.stack,
+    };
+    let (slot, call) = if first {
+        (&thread.calls[0], one)
+    } else {
+        (&thread.calls[1], other)
+    };
+    slot.set(Call { ssl: 0, ..call });
     Some((thread, call))
 }
 
 #[inline(always)]
-pub fn of(task: Task) -> Option<&'static mut Thread> {
+pub fn of(task: Task) -> Option<&'static Thread> {
     // SAFETY: only the thread itself uses its entry, and only its exit removes it.
     THREADS
         .get_ptr_mut(task.0)
-        .map(|thread| unsafe { &mut *thread })
+        .map(|thread| unsafe { &*thread })
 }
 
 #[inline(always)]

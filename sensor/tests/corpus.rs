@@ -13,10 +13,12 @@ use std::path::{Path, PathBuf};
 use llmtap::llm::Call;
 use serde_json::Value;
 use support::compare::differences;
-use support::drive::{Interaction, converse, drive, drive_without_path};
+use support::describe::describe;
+use support::drive::{Interaction, converse, drive, drive_cut, drive_without_path};
+use support::framing::Unit;
 
 /// The share of interactions that must come out as expected, in percent.
-const FLOOR: f64 = 50.0;
+const FLOOR: f64 = 99.9;
 
 #[test]
 fn recorded_interactions_give_the_expected_calls() {
@@ -154,6 +156,126 @@ fn changes(full: &Call, less: &Call) -> Vec<String> {
         );
     }
     changed
+}
+
+/// Cases written by hand: each says all of what its call holds.
+#[test]
+fn our_own_cases_come_out_in_full() {
+    let mut wrong = Vec::new();
+    let cases = cases();
+    assert!(!cases.is_empty(), "no cases");
+    for (path, case) in cases {
+        let call = drive(&Interaction::of_case(&case), true);
+        let got = call.as_ref().map_or(Value::Null, describe);
+        if got != case["expected"] {
+            let got = serde_json::to_string_pretty(&got).expect("JSON");
+            wrong.push(format!("{}: {got}", path.display()));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Where content is off, nothing of it is kept, and all the rest is the same.
+#[test]
+fn without_content_the_numbers_are_the_same() {
+    for (_, case) in cases() {
+        let it = Interaction::of_case(&case);
+        let (Some(full), Some(bare)) = (drive(&it, true), drive(&it, false)) else {
+            continue;
+        };
+        assert!(bare.request.messages.is_empty() && bare.response.messages.is_empty());
+        assert!(bare.request.system.is_empty() && bare.request.tools.is_empty());
+        assert_eq!(full.usage, bare.usage);
+        assert_eq!(full.response.finish_reasons, bare.response.finish_reasons);
+        assert_eq!(full.timing.chunks, bare.timing.chunks, "{}", case["about"]);
+        assert_eq!(full.timing.first_content, bare.timing.first_content);
+    }
+}
+
+/// A body cut anywhere loses fields and changes none.
+#[test]
+fn a_cut_reply_costs_fields_and_changes_none() {
+    for (path, case) in cases() {
+        let it = Interaction::of_case(&case);
+        let [Unit::Whole(body)] = &it.response[..] else {
+            continue;
+        };
+        let Some(full) = drive(&it, true) else {
+            continue;
+        };
+        for cut in 0..body.len() {
+            let Some(less) = drive_cut(&it, &body[..cut]) else {
+                continue;
+            };
+            let lost = |a: &Option<Box<str>>, b: &Option<Box<str>>| b.is_none() || a == b;
+            let fewer = |a: Option<u64>, b: Option<u64>| b.is_none() || a == b;
+            let place = format!(
+                "{} cut at {cut}: {:?} {:?}",
+                path.display(),
+                less.response,
+                less.usage
+            );
+            assert!(lost(&full.response.id, &less.response.id), "{place}");
+            assert!(lost(&full.response.model, &less.response.model), "{place}");
+            assert!(fewer(full.usage.output, less.usage.output), "{place}");
+            assert!(fewer(full.usage.input, less.usage.input), "{place}");
+            assert!(
+                fewer(full.usage.cache_read, less.usage.cache_read),
+                "{place}"
+            );
+            let parts = |call: &Call| {
+                call.response
+                    .messages
+                    .iter()
+                    .map(|m| m.parts.len())
+                    .sum::<usize>()
+            };
+            assert!(parts(&less) <= parts(&full), "{place}");
+        }
+    }
+}
+
+/// Bytes that are no document, in place of any other, make no panic.
+#[test]
+fn spoiled_bytes_do_no_harm() {
+    for (_, case) in cases() {
+        let it = Interaction::of_case(&case);
+        for step in [1, 7, 13] {
+            for spoil in [b'"', b'\\', b'{', b']', 0xff] {
+                let mut spoiled = Interaction::of_case(&case);
+                let at = spoiled.request.len() * step / 16;
+                if let Some(byte) = spoiled.request.get_mut(at) {
+                    *byte = spoil;
+                }
+                for unit in &mut spoiled.response {
+                    let (Unit::Whole(data)
+                    | Unit::Event { data, .. }
+                    | Unit::Exception { data, .. }) = unit;
+                    let at = data.len() * step / 16;
+                    if let Some(byte) = data.get_mut(at) {
+                        *byte = spoil;
+                    }
+                }
+                // Its host and path may still make it a call; a stranger's may not.
+                let call = drive(&spoiled, true);
+                assert!(call.is_none() || drive(&it, true).is_some() || it.url.contains("example"));
+            }
+        }
+    }
+}
+
+/// The cases written by hand.
+fn cases() -> Vec<(PathBuf, Value)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/corpus/llm");
+    let files = std::fs::read_dir(&folder).expect("the folder of cases");
+    files
+        .map(|file| {
+            let path = file.expect("a file").path();
+            let text = std::fs::read_to_string(&path).expect("a case");
+            let case = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{path:?}: {e}"));
+            (path, case)
+        })
+        .collect()
 }
 
 fn folder() -> PathBuf {

@@ -291,6 +291,94 @@ const NODE: &[Build] = &[
     ),
 ];
 
+const BUN: &[Build] = &[
+    build(
+        "npm/oven/bun-linux-x64-1.1.45",
+        "bin/bun",
+        "boringssl",
+        None,
+        &[(Read, At(0x591_9fe0)), (Write, At(0x591_acc0))],
+    ),
+    build(
+        "npm/oven/bun-linux-x64-1.2.23",
+        "bin/bun",
+        "boringssl",
+        None,
+        &[(Read, At(0x5ed_fac0)), (Write, At(0x5ee_07d0))],
+    ),
+    build(
+        "npm/oven/bun-linux-x64-1.3.14",
+        "bin/bun",
+        "boringssl",
+        None,
+        &[(Read, At(0x3a0_27c0)), (Write, At(0x3a0_2b50))],
+    ),
+    build(
+        "npm/oven/bun-linux-x64-1.4.5",
+        "bin/bun",
+        "boringssl",
+        None,
+        &[(Read, At(0x237_e500)), (Write, At(0x23f_fc30))],
+    ),
+    build(
+        "npm/oven/bun-linux-aarch64-1.2.2",
+        "bin/bun",
+        "boringssl",
+        None,
+        &[(Read, Cheap), (Write, Cheap)],
+    ),
+    build(
+        "npm/oven/bun-linux-aarch64-1.4.5",
+        "bin/bun",
+        "boringssl",
+        None,
+        &[(Read, Cheap), (Write, Cheap)],
+    ),
+];
+
+const OTHERS: &[Build] = &[
+    build(
+        "debian/bookworm-amd64/libgnutls30",
+        "libgnutls.so",
+        "gnutls",
+        None,
+        &[(Write, Into(0)), (Read, Stepped)],
+    ),
+    build(
+        "debian/bookworm-arm64/libgnutls30",
+        "libgnutls.so",
+        "gnutls",
+        None,
+        &[(Write, Stepped), (Read, Stepped)],
+    ),
+    build(
+        "debian/bookworm-amd64/libnspr4",
+        "libnspr4.so",
+        "nss",
+        None,
+        &[
+            (Write, Stepped),
+            (Write, Stepped),
+            (Read, Stepped),
+            (Read, Stepped),
+        ],
+    ),
+    build(
+        "debian/bookworm-arm64/libnspr4",
+        "libnspr4.so",
+        "nss",
+        None,
+        &[
+            (Write, Stepped),
+            (Write, Stepped),
+            (Read, Stepped),
+            (Read, Stepped),
+        ],
+    ),
+];
+
+const GO: &[&str] = &["1.21.13", "1.24.11", "1.27.3"];
+
 fn root() -> PathBuf {
     std::env::var_os("LLMTAP_BUILDS_DIR")
         .map(PathBuf::from)
@@ -323,7 +411,8 @@ fn plan(path: &Path) -> HookPlan {
     }
 }
 
-fn check(build: &Build) {
+/// Checks where the bytes are seen; gives the plan.
+fn check_carriers(build: &Build) -> HookPlan {
     let directory = root().join(build.directory);
     let path = find(&directory, build.file)
         .unwrap_or_else(|| panic!("{} holds no {}", directory.display(), build.file));
@@ -361,9 +450,19 @@ fn check(build: &Build) {
             "{context}"
         );
     }
-    let facts: Vec<_> = plan.hooks.iter().map(|hook| hook.function).collect();
+    plan
+}
+
+/// The same, and that connections can be told apart.
+fn check(build: &Build) {
+    let plan = check_carriers(build);
+    let functions: Vec<_> = plan.hooks.iter().map(|hook| hook.function).collect();
     for fact in [Function::Free, Function::SetFd, Function::SetBio] {
-        assert!(facts.contains(&fact), "{fact:?} of {context}");
+        assert!(
+            functions.contains(&fact),
+            "{fact:?} of {}: {plan:#?}",
+            build.directory
+        );
     }
 }
 
@@ -383,4 +482,70 @@ fn wheels() {
 #[ignore = "needs downloaded builds"]
 fn node() {
     NODE.iter().for_each(check);
+}
+
+#[test]
+#[ignore = "needs downloaded builds"]
+fn bun() {
+    BUN.iter().for_each(|build| drop(check_carriers(build)));
+}
+
+#[test]
+#[ignore = "needs downloaded builds"]
+fn gnutls_and_nss() {
+    for build in OTHERS {
+        let plan = check_carriers(build);
+        assert!(
+            plan.hooks
+                .iter()
+                .any(|hook| hook.function == Function::Free),
+            "{plan:#?}"
+        );
+    }
+}
+
+#[test]
+#[ignore = "needs downloaded builds"]
+fn go() {
+    for version in GO {
+        for arch in ["amd64", "arm64"] {
+            let plan = plan(&root().join("go").join(version).join(arch));
+            let context = format!("{version} {arch}: {plan:#?}");
+            assert_eq!(plan.library, "go", "{context}");
+            assert_eq!(plan.version.as_deref(), Some(*version), "{context}");
+            let [read, write, close] = plan.hooks.as_slice() else {
+                panic!("{context}")
+            };
+            assert!(
+                matches!(
+                    read.function,
+                    Function::GoRead {
+                        connection: 64..=255
+                    }
+                ),
+                "{context}"
+            );
+            assert_eq!(write.function, Function::GoWrite, "{context}");
+            assert_eq!(close.function, Function::GoClose, "{context}");
+            assert_eq!(read.entry.cost, SiteCost::Emulated, "{context}");
+            assert!(
+                plan.hooks.iter().all(|hook| hook.exit.is_none()),
+                "{context}"
+            );
+            let cheap = write.entry.cost == SiteCost::Emulated;
+            assert_eq!(cheap, arch == "amd64", "{context}");
+        }
+    }
+}
+
+/// gRPC's BoringSSL has no symbols and its SSL_read another shape than Bun's.
+#[test]
+#[ignore = "needs downloaded builds"]
+fn what_is_not_certain_is_not_hooked() {
+    let directory = root().join("wheels/grpcio-1.85.1-manylinux2014_x86_64");
+    let path = find(&directory, "cygrpc").expect("cygrpc");
+    match discover::examine(&File::open(&path).unwrap()) {
+        Ok(Some(Finding::Unsupported(found))) => assert_eq!(found.library, "boringssl"),
+        other => panic!("{other:?}"),
+    }
 }

@@ -17,7 +17,8 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use llmtap::discover::{self, Exit, Function, Hook, HookPlan, SiteCost};
+use llmtap::discover::process::{self, Outcome};
+use llmtap::discover::{self, Cache, Exit, Finding, Function, Hook, HookPlan, SiteCost};
 use llmtap::event::{Direction, Event, EventKind};
 use llmtap::probe::{Options, Pids, Sensor};
 
@@ -451,6 +452,21 @@ fn every_byte_is_delivered() {
             seen == expected,
             "{directory}: other bytes than were sent and received"
         );
+    }
+}
+
+#[test]
+#[ignore = "needs root and downloaded builds"]
+fn a_process_is_told_by_its_files() {
+    for &(directory, part, suite) in BUILDS {
+        let library = find(&root().join(directory), part).expect(directory);
+        let talk = Talk::new("facts", &library, suite);
+        let facts = process::tls_files(talk.child.id(), &mut Cache::in_memory()).unwrap();
+        let found = facts.iter().find_map(|facts| match &facts.outcome {
+            Outcome::Found(Finding::Hooks(found)) if facts.file.path == library => Some(found),
+            _ => None,
+        });
+        assert_eq!(found, Some(&plan(&library)), "{facts:#?}");
     }
 }
 

@@ -175,7 +175,10 @@ impl Bench {
         for (bytes, count) in FLOODS {
             let file = Path::new("/dev/shm").join(format!("llmtap-bench-{}", std::process::id()));
             let mut command = Command::new(&self.llmtap);
-            command.arg("record").arg(&file).stdout(Stdio::null());
+            command
+                .args(["record", "--all"])
+                .arg(&file)
+                .stdout(Stdio::null());
             let mut sensor = start_sensor(&mut command)?;
             // Both processes of the echo are seen, each with all the bytes.
             let sent = 2 * self.echo("llm", bytes, count)?.sent;
@@ -233,6 +236,7 @@ struct Line<'a> {
     #[serde(default)]
     conn: u64,
     comm: Option<&'a str>,
+    tls: Option<&'a str>,
     #[serde(default)]
     len: u64,
     #[serde(default)]
@@ -247,7 +251,7 @@ fn tally(file: &Path) -> Result<(u64, u64)> {
         let line = line?;
         let line: Line<'_> = serde_json::from_str(&line).context("a line of the capture")?;
         match line.kind {
-            "open" if line.comm == Some("tls") => {
+            "open" if line.comm == Some("tls") && line.tls != Some("none") => {
                 ours.insert(line.conn);
             }
             "data" if ours.contains(&line.conn) => {

@@ -1,6 +1,7 @@
 //! Builds the sensor: the kernel half first, which goes into the binary of the other half.
 
 use std::path::PathBuf;
+use std::process::Command;
 
 use anyhow::{Context, Result};
 
@@ -19,7 +20,7 @@ pub fn sensor() -> Result<PathBuf> {
 }
 
 pub fn sensor_with(options: Options) -> Result<PathBuf> {
-    let object = ebpf()?;
+    ebpf()?;
     let profile = if options.debug { "debug" } else { "release" };
     shell::step(&format!("build target/{profile}/llmtap"), || {
         let mut command = shell::cargo();
@@ -27,7 +28,8 @@ pub fn sensor_with(options: Options) -> Result<PathBuf> {
         if !options.debug {
             command.arg("--release");
         }
-        shell::run(command.env("LLMTAP_EBPF_OBJECT", &object))
+        // It looks for the object where we left it.
+        shell::run(command.env_remove("LLMTAP_EBPF_OBJECT"))
     })?;
     Ok(shell::target(format!("{profile}/llmtap")))
 }
@@ -40,9 +42,28 @@ pub fn ebpf() -> Result<PathBuf> {
     })
 }
 
-/// `arch`: whose registers and system calls it is to know, as Rust names it.
+/// Lints the kernel half; `None` where its toolchain has no clippy.
+pub fn lint_ebpf() -> Result<Option<()>> {
+    let tools = setup::ensure_build_tools()?;
+    if !tools.rustc.with_file_name("clippy-driver").is_file() {
+        return Ok(None);
+    }
+    let mut command = kernel_half("clippy", &tools, std::env::consts::ARCH);
+    shell::run(command.args(["--quiet", "--", "--deny", "warnings"]))?;
+    Ok(Some(()))
+}
+
 fn compile(tools: &setup::BuildTools, arch: &str) -> Result<PathBuf> {
-    let target = shell::target("llmtap-ebpf");
+    shell::run(&mut kernel_half("build", tools, arch))?;
+    let object = shell::target("llmtap-ebpf/bpfel-unknown-none/ebpf/llmtap-ebpf");
+    object
+        .canonicalize()
+        .with_context(|| format!("no object at {}", object.display()))
+}
+
+/// A subcommand of cargo on the kernel half. `arch`: whose registers and system calls it
+/// is to know, as Rust names it.
+fn kernel_half(subcommand: &str, tools: &setup::BuildTools, arch: &str) -> Command {
     let flags = [
         format!("--cfg=bpf_target_arch=\"{arch}\""),
         format!("-Clinker={}", tools.linker.display()),
@@ -50,10 +71,10 @@ fn compile(tools: &setup::BuildTools, arch: &str) -> Result<PathBuf> {
     ];
     let mut command = shell::command(&tools.cargo);
     command
-        .args(["build", "--package", "llmtap-ebpf", "--profile", "ebpf"])
+        .args([subcommand, "--package", "llmtap-ebpf", "--profile", "ebpf"])
         .args(["--target", "bpfel-unknown-none", "-Zbuild-std=core"])
         .arg("--target-dir")
-        .arg(&target)
+        .arg(shell::target("llmtap-ebpf"))
         .env("RUSTC", &tools.rustc)
         // Building `core` is not stable yet.
         .env("RUSTC_BOOTSTRAP", "1")
@@ -62,9 +83,5 @@ fn compile(tools: &setup::BuildTools, arch: &str) -> Result<PathBuf> {
         // Of the toolchain that runs us, which may be another one.
         .env_remove("RUSTUP_TOOLCHAIN")
         .env_remove("CARGO");
-    shell::run(&mut command)?;
-    let object = target.join("bpfel-unknown-none/ebpf/llmtap-ebpf");
-    object
-        .canonicalize()
-        .with_context(|| format!("no object at {}", object.display()))
+    command
 }

@@ -32,7 +32,7 @@ pub fn run(llmtap: &Path, filter: Option<&str>) -> Result<Report> {
 }
 
 /// Why no probe can be set here.
-fn hindrance() -> Option<&'static str> {
+pub fn hindrance() -> Option<&'static str> {
     if !shell::is_root() {
         return Some("needs root");
     }

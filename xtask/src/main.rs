@@ -10,6 +10,7 @@ use clap::{Parser, Subcommand};
 mod bench;
 mod bench_probes;
 mod build;
+mod builds;
 mod check;
 mod conformance;
 mod e2e;

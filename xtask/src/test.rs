@@ -6,7 +6,7 @@ use std::time::Instant;
 use anyhow::Result;
 
 use crate::report::Report;
-use crate::{build, check, conformance, e2e, libtest, shell, vm};
+use crate::{build, builds, check, conformance, e2e, libtest, shell, vm};
 
 #[derive(clap::Args)]
 pub struct Options {
@@ -41,6 +41,11 @@ const STEPS: &[Step] = &[
         run: |_| clippy(),
     },
     Step {
+        name: "clippy-ebpf",
+        what: "the same on the kernel half",
+        run: |_| clippy_ebpf(),
+    },
+    Step {
         name: "unit",
         what: "unit and corpus tests",
         run: unit,
@@ -49,6 +54,11 @@ const STEPS: &[Step] = &[
         name: "conformance",
         what: "replay of recorded traffic",
         run: |_| conformance::run(&build::sensor()?),
+    },
+    Step {
+        name: "builds",
+        what: "probe sites in real builds of libssl and Node",
+        run: builds::run,
     },
     Step {
         name: "e2e",
@@ -131,6 +141,13 @@ fn clippy() -> Result<Report> {
     Ok(Report::pass())
 }
 
+fn clippy_ebpf() -> Result<Report> {
+    Ok(match build::lint_ebpf()? {
+        Some(()) => Report::pass(),
+        None => Report::skip("clippy-ebpf", "its toolchain has no clippy"),
+    })
+}
+
 fn unit(filter: Option<&str>) -> Result<Report> {
     libtest::run(
         "unit",
@@ -140,6 +157,8 @@ fn unit(filter: Option<&str>) -> Result<Report> {
                 "--workspace",
                 "--exclude",
                 "llmtap-ebpf",
+                "--exclude",
+                "llmtap-e2e",
                 "--locked",
             ])
             .args(["--no-fail-fast"])

@@ -96,10 +96,10 @@ fn leave(regs: *const aya_ebpf::bindings::pt_regs, result: i32, pops: u64) -> u3
     };
     if direction == WRITE && connection.state & state::SOCKET == 0 {
         // The call that sends the record comes next.
-        thread.wrote = Wrote {
+        thread.wrote.set(Wrote {
             ssl: call.ssl,
             length: moved,
-        };
+        });
     }
     let buffers = Buffers {
         buffer: call.buffer,
@@ -107,7 +107,7 @@ fn leave(regs: *const aya_ebpf::bindings::pt_regs, result: i32, pops: u64) -> u3
         vector: 0,
         count: 0,
     };
-    emit::payload(connection, direction, at, &buffers, moved);
+    emit::payload(task, thread, connection, direction, at, buffers, moved);
     0
 }
 

@@ -14,7 +14,7 @@ use crate::{emit, socket, stash};
 pub fn process_exec(_: RawTracePointContext) -> u32 {
     let task = Task(bpf_get_current_pid_tgid());
     let file = socket::executable().unwrap_or_default();
-    let known = FILES.get_ptr(&file).is_some();
+    let known = FILES.get_ptr(file).is_some();
     emit::process(process::EXEC, task.pid(), file, 0, !known);
     0
 }

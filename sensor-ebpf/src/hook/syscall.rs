@@ -13,7 +13,8 @@ use crate::emit::Buffers;
 use crate::filter::{self, Task};
 use crate::maps::{FILES, PLAIN};
 use crate::socket;
-use crate::{conn, emit, read, stash, wire};
+use crate::stash::{self, Wrote};
+use crate::{conn, emit, read, wire};
 
 const PROT_EXEC: u64 = 4;
 /// The bytes stay in the socket, or never were in the stream.
@@ -141,23 +142,22 @@ fn moved(fd: u64, transfer: &Transfer) {
 
 /// Ciphertext crossed: nothing of it is delivered, but it tells which socket a TLS object
 /// uses.
-#[inline(always)]
+#[inline(never)]
 fn tls(task: Task, fd: u64, direction: u8, buffer: u64) {
+    if PLAIN.get_ptr(task.pid()).is_some() {
+        // A tunnel through a proxy begins as HTTP; what follows it is not for us.
+        conn::encrypted(fd);
+    }
     let Some(thread) = stash::of(task) else {
         return;
     };
-    if thread.call.ssl != 0 {
+    let wrote = thread.wrote.get();
+    if let Some(call) = thread.in_flight() {
         // The library itself moves its records.
-        conn::bind(
-            task,
-            &conn::tls_key(task, thread.call.ssl),
-            thread.call.instruction,
-            fd,
-        );
-    } else if direction == WRITE && thread.wrote.ssl != 0 {
+        conn::bind(task, &conn::tls_key(task, call.ssl), call.instruction, fd);
+    } else if direction == WRITE && wrote.ssl != 0 {
         // The program moves them: this may be what the last call made.
-        let wrote = thread.wrote;
-        thread.wrote.ssl = 0;
+        thread.wrote.set(Wrote { ssl: 0, length: 0 });
         if wire::carries(buffer, wrote.length) {
             conn::bind(task, &conn::tls_key(task, wrote.ssl), 0, fd);
         }
@@ -165,9 +165,9 @@ fn tls(task: Task, fd: u64, direction: u8, buffer: u64) {
 }
 
 /// Plaintext crossed a socket that speaks HTTP, or `starts` to.
-#[inline(always)]
+#[inline(never)]
 fn plain(task: Task, fd: u64, transfer: &Transfer, starts: bool) {
-    if stash::of(task).is_some_and(|thread| thread.call.ssl != 0) {
+    if stash::of(task).is_some_and(|thread| thread.in_flight().is_some()) {
         // The kernel encrypts for the library, which is traced already.
         return;
     }
@@ -199,7 +199,11 @@ fn plain(task: Task, fd: u64, transfer: &Transfer, starts: bool) {
         },
         Place::Nowhere => return emit::unseen(connection, direction, length),
     };
-    emit::payload(connection, direction, at, &buffers, length);
+    let thread = stash::of(task).or_else(|| stash::new(task));
+    match thread {
+        Some(thread) => emit::payload(task, thread, connection, direction, at, buffers, length),
+        None => emit::unseen(connection, direction, length),
+    }
 }
 
 #[inline(always)]
@@ -211,7 +215,7 @@ fn closed(call: &Call) {
 }
 
 /// A file was mapped for execution: it may be a library to probe.
-#[inline(always)]
+#[inline(never)]
 fn mapped(call: &Call, address: u64) {
     if call.args[2] & PROT_EXEC == 0 || call.fifth as i32 == -1 {
         return;
@@ -219,7 +223,7 @@ fn mapped(call: &Call, address: u64) {
     let (Some(task), Some(file)) = (filter::traced(), socket::file_id(call.fifth)) else {
         return;
     };
-    if FILES.get_ptr(&file).is_none() {
+    if FILES.get_ptr(file).is_none() {
         emit::process(process::MAP, task.pid(), file, address, true);
     }
 }

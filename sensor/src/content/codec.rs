@@ -42,6 +42,15 @@ pub(super) struct Step {
     pub produced: usize,
 }
 
+impl Step {
+    const fn taken(consumed: usize) -> Self {
+        Self {
+            consumed,
+            produced: 0,
+        }
+    }
+}
+
 impl Codec {
     /// The codec of a registered name, given in lower case.
     pub fn named(name: &str) -> Option<Self> {
@@ -113,28 +122,21 @@ impl Codec {
                 }
                 Ok(step)
             }
-            Self::Deflate { first } => match (*first, input) {
-                (_, []) => Ok(Step::default()),
-                (None, [byte, ..]) => {
-                    *first = Some(*byte);
-                    Ok(Step {
-                        consumed: 1,
-                        produced: 0,
-                    })
-                }
-                (Some(first), [second, ..]) => {
-                    let mut inflate = Decompress::new(is_zlib(first, *second));
-                    decompress(&mut inflate, &[first], output)?;
-                    *self = Self::Inflate(inflate);
-                    self.step(input, output)
-                }
-            },
+            Self::Deflate { first } => {
+                let Some((&byte, _)) = input.split_first() else {
+                    return Ok(Step::default());
+                };
+                let Some(first) = first.replace(byte) else {
+                    return Ok(Step::taken(1));
+                };
+                let mut inflate = Decompress::new(is_zlib(first, byte));
+                decompress(&mut inflate, &[first], output)?;
+                *self = Self::Inflate(inflate);
+                self.step(input, output)
+            }
             Self::Brotli(state) => brotli(state, input, output),
             Self::Zstd(decoder) => zstd(decoder, input, output),
-            Self::Over => Ok(Step {
-                consumed: input.len(),
-                produced: 0,
-            }),
+            Self::Over => Ok(Step::taken(input.len())),
         }
     }
 }

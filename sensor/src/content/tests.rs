@@ -194,6 +194,50 @@ fn after_a_hole_events_resume_at_the_next_boundary() {
     assert_eq!(seen.units, ["{\\\"a\\\": 1}", "{\\\"a\\\": 4}"]);
 }
 
+/// With any bytes lost, every unit that still comes is one that came before.
+#[test]
+fn holes_take_units_away_and_make_none_up() {
+    let messages: Vec<u8> = (0..4)
+        .flat_map(|n| chunk(&format!("payload {n}")))
+        .collect();
+    let streams: [(&str, &[u8]); 5] = [
+        (
+            SSE,
+            b"event: a\ndata: {\"n\": 1}\n\n: ping\n\ndata: one\ndata: two\n\nevent: b\ndata: 3\n\n",
+        ),
+        (
+            SSE,
+            b"data: {\"n\": 1}\r\n\r\nid: 1\r\ndata: 22\r\ndata: 33\r\n\r\ndata: {\"n\": 4}\r\n\r\n",
+        ),
+        ("application/x-ndjson", b"{\"n\":1}\n{\"n\":2}\r\n\n{\"n\":3}\n"),
+        (
+            "application/json",
+            b"[{\n \"a\": [1,\n  {\"b\": \"}],\"}\n ]\n}\n,\r\n{\n \"a\": 2\n}\n,\n{\"a\": 3}\n]\n",
+        ),
+        (EVENT_STREAM, &messages),
+    ];
+    for (content_type, bytes) in streams {
+        let whole = run(stream(content_type)(), &[Segment::Data(bytes)], true).units;
+        assert!(whole.len() >= 3);
+        for from in 1..bytes.len() {
+            for to in (from + 1)..=bytes.len() {
+                let pieces = [
+                    Segment::Data(&bytes[..from]),
+                    lost((to - from) as u64),
+                    Segment::Data(&bytes[to..]),
+                ];
+                let mut rest = whole.iter();
+                for unit in run(stream(content_type)(), &pieces, true).units {
+                    assert!(
+                        rest.any(|known| *known == unit),
+                        "{unit} with {from}..{to} of {content_type} lost"
+                    );
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn lines_of_json() {
     let seen = every_cut(

@@ -12,10 +12,11 @@ use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
-use memchr::memmem::Finder;
 use object::elf;
 use object::endian::LittleEndian as LE;
 use object::pod::{self, Pod};
+
+mod scan;
 
 /// Most bytes taken in one piece.
 pub const MAX_PIECE: usize = 1 << 20;
@@ -303,69 +304,6 @@ impl<'a> Image<'a> {
         self.sections
             .iter()
             .find(|section| *section.name == *name.as_bytes())
-    }
-
-    /// Parts of the file that hold constants: `.rodata` where it is named, else what is
-    /// loaded neither writable nor executable.
-    pub fn constants(&self) -> Vec<Range<u64>> {
-        if let Some(section) = self.section(".rodata") {
-            return vec![section.range()];
-        }
-        self.segments
-            .iter()
-            .filter(|segment| !segment.writable && !segment.executable)
-            .map(|segment| segment.offset..segment.offset.saturating_add(segment.size))
-            .collect()
-    }
-
-    /// Calls `hit` with the index of the needle and its offset in the file, for each
-    /// place of `range` where one stands.
-    pub fn scan(
-        &self,
-        range: Range<u64>,
-        needles: &[Finder<'_>],
-        mut hit: impl FnMut(usize, u64),
-    ) -> Result<(), ImageError> {
-        let longest = needles.iter().map(|n| n.needle().len()).max().unwrap_or(0);
-        let overlap = longest.saturating_sub(1);
-        let mut window: Vec<u8> = Vec::new();
-        let mut at = range.start;
-        while at < range.end {
-            let piece = at..at.saturating_add(SCAN_CHUNK as u64).min(range.end);
-            let fresh = self.read_up_to(piece.clone())?;
-            let carried = window.len();
-            let base = at.saturating_sub(carried as u64);
-            window.extend_from_slice(&fresh);
-            for (index, needle) in needles.iter().enumerate() {
-                // What ends inside the carried bytes was reported with them.
-                let first = carried
-                    .saturating_add(1)
-                    .saturating_sub(needle.needle().len());
-                for place in needle.find_iter(window.get(first..).unwrap_or_default()) {
-                    let place = first.saturating_add(place) as u64;
-                    hit(index, base.saturating_add(place));
-                }
-            }
-            if (fresh.len() as u64) < piece.end.saturating_sub(piece.start) {
-                break;
-            }
-            let keep = window.len().saturating_sub(overlap);
-            window.drain(..keep);
-            at = piece.end;
-        }
-        Ok(())
-    }
-
-    /// [`Self::scan`] of all constants.
-    pub fn find_constants(
-        &self,
-        needles: &[&[u8]],
-        mut hit: impl FnMut(usize, u64),
-    ) -> Result<(), ImageError> {
-        let finders: Vec<Finder<'_>> = needles.iter().map(Finder::new).collect();
-        self.constants()
-            .into_iter()
-            .try_for_each(|range| self.scan(range, &finders, &mut hit))
     }
 }
 

@@ -34,6 +34,7 @@ pub mod image;
 pub mod maps;
 pub mod plan;
 pub mod process;
+mod reference;
 mod runtime;
 pub mod site;
 mod symbols;

@@ -106,19 +106,12 @@ impl Code<'_> {
         }
     }
 
-    /// Whether this only jumps on through a pointer (an entry of a linkage table).
-    pub fn is_linkage_stub(&self) -> bool {
+    /// The address of the pointer that this jumps on through, where it does nothing else
+    /// (an entry of the linkage table).
+    pub fn linkage_slot(&self) -> Option<u64> {
         match self.machine {
-            Machine::X86_64 => x86_64::is_linkage_stub(self),
-            Machine::Aarch64 => aarch64::is_linkage_stub(self),
-        }
-    }
-
-    /// Whether this only inserts a zero as fourth argument and jumps on.
-    pub fn forwards_with_zero_fourth(&self) -> bool {
-        match self.machine {
-            Machine::X86_64 => x86_64::forwards_with_zero_fourth(self),
-            Machine::Aarch64 => aarch64::forwards_with_zero_fourth(self),
+            Machine::X86_64 => x86_64::linkage_slot(self),
+            Machine::Aarch64 => aarch64::linkage_slot(self),
         }
     }
 

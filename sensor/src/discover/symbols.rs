@@ -12,10 +12,14 @@ use object::elf;
 use object::endian::LittleEndian as LE;
 
 use super::image::{Image, ImageError, Machine, Section};
+use super::site::Code;
 
 /// Places in one string table where one name stands (names share their tails).
 const MAX_PLACES: usize = 64;
 const MAX_NAMESAKES: usize = 8;
+/// Most code of one function that is read, and of one whose size is not told.
+const MAX_CODE: usize = 4096;
+const UNSIZED: usize = 1024;
 
 /// A function that the image itself defines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +27,30 @@ pub struct Symbol {
     pub address: u64,
     /// In bytes; 0 where the table does not say.
     pub size: u64,
+}
+
+impl Symbol {
+    /// The function's code, as much as is of use.
+    pub fn code(self, image: &Image<'_>) -> Result<Vec<u8>, ImageError> {
+        let size = usize::try_from(self.size).unwrap_or(usize::MAX);
+        image.code(
+            self.address,
+            if size == 0 {
+                UNSIZED
+            } else {
+                size.min(MAX_CODE)
+            },
+        )
+    }
+
+    pub fn as_code<'c>(self, image: &Image<'_>, bytes: &'c [u8]) -> Code<'c> {
+        Code {
+            machine: image.machine,
+            address: self.address,
+            bytes,
+            whole: self.size != 0 && self.size == bytes.len() as u64,
+        }
+    }
 }
 
 /// Those of the wanted functions that an image defines.
@@ -103,6 +131,57 @@ pub fn names_of(image: &Image<'_>, address: u64) -> Result<Vec<String>, ImageErr
         }
     }
     Ok(names)
+}
+
+/// Whether the code calls or jumps to one of these functions, directly or by way of the
+/// linkage table.
+pub fn leads_to(image: &Image<'_>, code: &Code<'_>, functions: &[u64]) -> Result<bool, ImageError> {
+    const STUB: usize = 32;
+    for target in code.leaves_to() {
+        if functions.contains(&target) {
+            return Ok(true);
+        }
+        let bytes = image.code(target, STUB)?;
+        let stub = Code {
+            machine: image.machine,
+            address: target,
+            bytes: &bytes,
+            whole: false,
+        };
+        if let Some(slot) = stub.linkage_slot()
+            && linked(image, slot)?.is_some_and(|function| functions.contains(&function))
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// The function of the image itself that the loader puts into a slot of the linkage table.
+fn linked(image: &Image<'_>, slot: u64) -> Result<Option<u64>, ImageError> {
+    let Some(section) = image.sections.iter().find(|s| *s.name == *b".rela.plt") else {
+        return Ok(None);
+    };
+    let mut index = None;
+    image.table(section.range(), |entry: &elf::Rela64<LE>| {
+        if entry.r_offset.get(LE) == slot {
+            index = Some(entry.r_info.get(LE) >> 32);
+        }
+    })?;
+    let table = image
+        .sections
+        .iter()
+        .find(|section| section.kind == elf::SHT_DYNSYM);
+    let (Some(index), Some(table)) = (index, table) else {
+        return Ok(None);
+    };
+    let width = size_of::<elf::Sym64<LE>>() as u64;
+    let at = table.offset.saturating_add(index.saturating_mul(width));
+    let mut address = None;
+    image.table(at..at.saturating_add(width), |symbol: &elf::Sym64<LE>| {
+        address = Some(symbol.st_value.get(LE)).filter(|&value| value != 0);
+    })?;
+    Ok(address)
 }
 
 /// The pointers that stand at `addresses` once the image is loaded (relative to its own

@@ -12,7 +12,10 @@ pub struct Builder {
     strings: Vec<u8>,
     symbols: Vec<u8>,
     relocations: Vec<u8>,
+    links: Vec<u8>,
     constants: Vec<u8>,
+    /// Where they were placed already.
+    constants_at: Option<(u64, u64)>,
 }
 
 impl Builder {
@@ -23,7 +26,9 @@ impl Builder {
             strings: vec![0],
             symbols: vec![0; 24],
             relocations: Vec::new(),
+            links: Vec::new(),
             constants: Vec::new(),
+            constants_at: None,
         }
     }
 
@@ -72,30 +77,48 @@ impl Builder {
         }
     }
 
+    /// A slot of the linkage table that the loader fills with a function placed before.
+    pub fn link(&mut self, slot: u64, name: &str) {
+        let named = |symbol: &[u8]| {
+            let place = u32::from_le_bytes(symbol[..4].try_into().unwrap()) as usize;
+            self.strings[place..].starts_with(name.as_bytes())
+        };
+        let index = self.symbols.chunks(24).position(named).unwrap() as u64;
+        for word in [slot, index << 32 | 7, 0] {
+            self.links.extend_from_slice(&word.to_le_bytes());
+        }
+    }
+
     pub fn constant(&mut self, text: &[u8]) {
         self.constants.extend_from_slice(text);
     }
 
+    /// All constants of the image; returns their address.
+    pub fn constants_here(&mut self, bytes: &[u8]) -> u64 {
+        let address = self.place(bytes);
+        self.constants_at = Some((address - BASE, bytes.len() as u64));
+        address
+    }
+
     pub fn build(mut self) -> Vec<u8> {
-        const NAMES: &[u8] = b"\0.text\0.dynsym\0.dynstr\0.rela.dyn\0.rodata\0.shstrtab\0";
+        const NAMES: &[u8] =
+            b"\0.text\0.dynsym\0.dynstr\0.rela.dyn\0.rodata\0.shstrtab\0.rela.plt\0";
         let tables = [
             (7, 11, std::mem::take(&mut self.symbols), 3),
             (15, 3, std::mem::take(&mut self.strings), 0),
             (23, 4, std::mem::take(&mut self.relocations), 0),
             (33, 1, std::mem::take(&mut self.constants), 0),
+            (51, 4, std::mem::take(&mut self.links), 0),
             (41, 3, NAMES.to_vec(), 0),
         ];
         let mut headers = vec![0_u8; 64];
         headers.extend(section(1, 1, 0x78, self.bytes.len() as u64 - 0x78, 0));
         for (name, kind, bytes, link) in tables {
-            let address = self.place(&bytes);
-            headers.extend(section(
-                name,
-                kind,
-                address - BASE,
-                bytes.len() as u64,
-                link,
-            ));
+            let (offset, size) = match self.constants_at {
+                Some(place) if name == 33 => place,
+                _ => (self.place(&bytes) - BASE, bytes.len() as u64),
+            };
+            headers.extend(section(name, kind, offset, size, link));
         }
         let table = self.place(&headers) - BASE;
         self.write_headers(table, (headers.len() / 64) as u16);

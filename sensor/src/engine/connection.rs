@@ -96,6 +96,7 @@ impl Connection {
             Some(_) => http.close(at, &mut each),
             None => http.abandon(at, &mut each),
         }
+        shared.counters.http.add(http.faults());
         while let Some((_, exchange)) = rest.exchanges.pop_first() {
             exchange.finish(Context {
                 connection: rest.id,

@@ -58,11 +58,11 @@ impl Exchange {
     ) -> Self {
         let limits = shared.options.limits.content();
         let candidate = Draft::new(began, head, origin, shared.options.llm).map(|draft| {
-            let coding = head.fields.first("content-encoding");
+            let coding = head.fields.coding();
             Box::new(Candidate {
                 role,
                 draft,
-                request: Half::new(Content::whole(coding, limits)),
+                request: Half::new(Content::whole(coding.as_deref(), limits)),
                 response: None,
                 call: None,
                 last: began,
@@ -198,7 +198,7 @@ impl Candidate {
         if !self.draft.request(body) {
             return false;
         }
-        self.request.settle();
+        self.request.settle(context.shared);
         let id = context.shared.next_call();
         self.call = Some(id);
         if let Some(call) = self.draft.started(id, context.connection, self.role) {
@@ -211,11 +211,10 @@ impl Candidate {
         self.inferred |= head.partial;
         self.draft.response_head(context.at, head);
         let limits = context.shared.options.limits.content();
-        let (kind, coding) = (
-            head.fields.first("content-type"),
-            head.fields.first("content-encoding"),
-        );
-        self.response = Some(Half::new(Content::stream(kind, coding, limits)));
+        let kind = head.fields.first("content-type");
+        let coding = head.fields.coding();
+        let content = Content::stream(kind, coding.as_deref(), limits);
+        self.response = Some(Half::new(content));
     }
 
     fn response_body(&mut self, segment: Segment<'_>, context: &mut Context<'_>) {
@@ -245,7 +244,7 @@ impl Candidate {
         }
     }
 
-    fn response_end(&mut self, end: End, context: &Context<'_>) {
+    fn response_end(&mut self, end: End, context: &mut Context<'_>) {
         let Self {
             draft,
             response: Some(half),
@@ -260,7 +259,7 @@ impl Candidate {
             draft.response_message(message)
         });
         let Some(body) = half.content.body() else {
-            return half.settle();
+            return half.settle(context.shared);
         };
         if complete && body.missing.is_none() {
             let whole = MessageKind::Whole;
@@ -274,7 +273,7 @@ impl Candidate {
         } else {
             draft.response_body(context.at, body);
         }
-        half.settle();
+        half.settle(context.shared);
     }
 
     fn finish(mut self, context: &mut Context<'_>) {
@@ -334,8 +333,9 @@ impl Half {
     }
 
     /// Nothing more comes: keeps the account and lets the bytes go.
-    fn settle(&mut self) {
+    fn settle(&mut self, shared: &mut Shared) {
         self.missing = self.content.missing();
+        shared.counters.content.add(self.content.faults());
         self.content = Content::whole(None, content::Limits::default());
     }
 }

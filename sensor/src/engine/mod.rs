@@ -70,6 +70,10 @@ pub struct Counters {
     pub evicted: u64,
     /// Exchanges not followed because their connection had too many open.
     pub refused_exchanges: u64,
+    /// Of connections that are over.
+    pub http: crate::http::Faults,
+    /// Of contents that are over.
+    pub content: crate::content::Faults,
 }
 
 /// See the module.

@@ -25,8 +25,9 @@ pub enum StartLine {
 }
 
 impl StartLine {
-    /// What a whole line, its line end included, opens.
-    pub fn parse(line: &[u8]) -> Option<Self> {
+    /// What a whole line, its line end included, opens. `maybe_cut`: its start may be
+    /// missing, so that of methods only those are believed that are no others' end.
+    pub fn parse(line: &[u8], maybe_cut: bool) -> Option<Self> {
         let line = line.strip_suffix(b"\n")?;
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         if let Some(rest) = line.strip_prefix(b"HTTP/1.") {
@@ -49,7 +50,12 @@ impl StartLine {
         let (method, target) = head.split_at(space);
         let target = target.trim_ascii();
         let graphic = target.iter().all(|&b| b > b' ' && b != 0x7f);
-        (is_method(method) && !target.is_empty() && graphic).then_some(Self::Request)
+        let method = if maybe_cut {
+            COMMON_METHODS.contains(&method)
+        } else {
+            is_method(method)
+        };
+        (method && !target.is_empty() && graphic).then_some(Self::Request)
     }
 
     /// Whether a line that begins so may become one. Looks at a fixed number of bytes,
@@ -71,6 +77,9 @@ impl StartLine {
 }
 
 const LONGEST_METHOD: usize = 24;
+const COMMON_METHODS: [&[u8]; 8] = [
+    b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"CONNECT", b"OPTIONS", b"PATCH",
+];
 
 /// Any token would do (RFC 9110, section 9.1); all that are in use look like this.
 fn is_method(method: &[u8]) -> bool {
@@ -141,19 +150,23 @@ pub(super) enum Outcome<'a> {
 }
 
 impl Undecided {
+    #[cfg(test)]
+    pub fn held_bytes(&self) -> usize {
+        let side = |side: &Side| side.http1.held_bytes() + side.held.bytes.capacity();
+        side(&self.write) + side(&self.read)
+    }
+
     pub fn feed<'a>(
         &mut self,
         direction: Direction,
         at: Timestamp,
         segment: Segment<'a>,
     ) -> Outcome<'a> {
-        let first = self.last.is_none();
-        let turn = self.last.replace(direction) != Some(direction);
         let (this, other) = match direction {
             Direction::Write => (&mut self.write, &mut self.read),
             Direction::Read => (&mut self.read, &mut self.write),
         };
-        if turn {
+        if self.last.replace(direction) != Some(direction) {
             self.turns = self.turns.saturating_add(1);
             this.http1.turn();
         }
@@ -165,20 +178,11 @@ impl Undecided {
                 return Outcome::NeedMore;
             }
         };
-        if first && is_tls_record(bytes) {
+        if self.bytes == 0 && is_tls_record(bytes) {
             return Outcome::NotForUs;
         }
         if let Some((line, rest)) = this.http1.scan(at, bytes) {
-            let requester = match line {
-                StartLine::Request => direction,
-                StartLine::Response => direction.opposite(),
-            };
-            return Outcome::Http1 {
-                requester,
-                write: std::mem::take(&mut self.write.http1),
-                read: std::mem::take(&mut self.read.http1),
-                rest,
-            };
+            return self.http1(direction, line, rest);
         }
         if this.held.is_http2(at, bytes) {
             return Outcome::Http2 {
@@ -191,6 +195,19 @@ impl Undecided {
             return Outcome::NotForUs;
         }
         Outcome::NeedMore
+    }
+
+    /// The two halves, as `direction` began a message with a line of this kind.
+    fn http1<'a>(&mut self, direction: Direction, line: StartLine, rest: &'a [u8]) -> Outcome<'a> {
+        Outcome::Http1 {
+            requester: match line {
+                StartLine::Request => direction,
+                StartLine::Response => direction.opposite(),
+            },
+            write: std::mem::take(&mut self.write.http1),
+            read: std::mem::take(&mut self.read.http1),
+            rest,
+        }
     }
 }
 

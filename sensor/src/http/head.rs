@@ -121,50 +121,55 @@ pub fn is_authorization(value: &str) -> bool {
         })
 }
 
+/// Parameters of a query that authenticate, without separators.
+const QUERY_CREDENTIALS: [&str; 25] = [
+    "key",
+    "apikey",
+    "token",
+    "auth",
+    "authorization",
+    "bearer",
+    "jwt",
+    "assertion",
+    "sig",
+    "signature",
+    "secret",
+    "password",
+    "passwd",
+    "pwd",
+    "pass",
+    "credential",
+    "credentials",
+    "code",
+    "session",
+    "sas",
+    "sk",
+    "pat",
+    "ticket",
+    "hmac",
+    "otp",
+];
+
+/// What the names of others end in.
+const QUERY_CREDENTIAL_SUFFIXES: [&str; 8] = [
+    "key",
+    "token",
+    "secret",
+    "signature",
+    "password",
+    "credential",
+    "authorization",
+    "assertion",
+];
+
 /// Whether the parameter `name` of a query carries something that authenticates.
 pub fn is_query_credential(name: &str) -> bool {
-    const NAMES: [&str; 25] = [
-        "key",
-        "apikey",
-        "token",
-        "auth",
-        "authorization",
-        "bearer",
-        "jwt",
-        "assertion",
-        "sig",
-        "signature",
-        "secret",
-        "password",
-        "passwd",
-        "pwd",
-        "pass",
-        "credential",
-        "credentials",
-        "code",
-        "session",
-        "sas",
-        "sk",
-        "pat",
-        "ticket",
-        "hmac",
-        "otp",
-    ];
-    const SUFFIXES: [&str; 8] = [
-        "key",
-        "token",
-        "secret",
-        "signature",
-        "password",
-        "credential",
-        "authorization",
-        "assertion",
-    ];
     let plain: String = percent_decoded(name)
         .filter(|c| !matches!(c, '-' | '_' | '.'))
         .map(|c| c.to_ascii_lowercase())
         .collect();
-    NAMES.contains(&plain.as_str()) || SUFFIXES.iter().any(|suffix| plain.ends_with(suffix))
+    let ends = |suffix: &&str| plain.ends_with(suffix);
+    QUERY_CREDENTIALS.contains(&plain.as_str()) || QUERY_CREDENTIAL_SUFFIXES.iter().any(ends)
 }
 
 /// The characters of `text`, percent-encoded ASCII decoded.
@@ -299,5 +304,146 @@ impl RequestHead {
             return None;
         }
         port.parse().ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECRET: &str = "s3cr3t";
+
+    #[test]
+    fn credentials_are_dropped_and_their_names_kept() {
+        let names = [
+            "Authorization",
+            "Proxy-Authorization",
+            "X-Amzn-Oidc-Authorization",
+            "Cookie",
+            "Set-Cookie",
+            "api-key",
+            "X-Api-Key",
+            "x-goog-api-key",
+            "Ocp-Apim-Subscription-Key",
+            "X-Amz-Security-Token",
+            "X-Auth-Token",
+            "X-Functions-Key",
+            "Helicone-Auth",
+            "X-Hub-Signature",
+            "Cf-Access-Jwt-Assertion",
+            "Sec-WebSocket-Protocol",
+            "X-Portkey-Virtual-Key",
+            "Client-Secret",
+        ];
+        for name in names {
+            let mut fields = Fields::default();
+            fields.push(name, SECRET);
+            assert_eq!(fields.first(&name.to_lowercase()), Some(""), "{name}");
+        }
+        for value in [
+            "Bearer s3cr3t",
+            "basic s3cr3t",
+            "AWS4-HMAC-SHA256 Credential=s3cr3t",
+        ] {
+            let mut fields = Fields::default();
+            fields.push("X-Forwarded", value);
+            assert_eq!(fields.first("x-forwarded"), Some(""), "{value}");
+        }
+    }
+
+    #[test]
+    fn other_fields_are_kept() {
+        let fields = [
+            ("content-type", "application/json"),
+            ("x-ratelimit-remaining-tokens", "149984"),
+            ("x-amzn-bedrock-input-token-count", "12"),
+            ("anthropic-organization-id", "org"),
+            ("openai-organization", "org"),
+            ("mcp-session-id", "1868a90c"),
+            ("idempotency-key", "1"),
+            ("www-authenticate", "Bearer"),
+            ("host", "api.example.com:443"),
+            (
+                "location",
+                "https://api.example.com/v1/files?after=7&limit=2",
+            ),
+            ("user-agent", "OpenAI/Python 1.2 (a; b=c)"),
+        ];
+        for (name, value) in fields {
+            let mut kept = Fields::default();
+            kept.push(name, value);
+            assert_eq!(kept.first(name), Some(value));
+        }
+    }
+
+    #[test]
+    fn credentials_in_urls_are_dropped() {
+        let cases = [
+            ("/v1?key=s3cr3t", "/v1?key="),
+            ("/v1?alt=sse&key=s3cr3t&x=1", "/v1?alt=sse&key=&x=1"),
+            ("/v1?API_KEY=s3cr3t", "/v1?API_KEY="),
+            ("/v1?api%5Fkey=s3cr3t", "/v1?api%5Fkey="),
+            ("/v1?%6bey=s3cr3t", "/v1?%6bey="),
+            ("/v1?access_token=s3cr3t;x=1", "/v1?access_token=;x=1"),
+            ("/v1?sig=s3cr3t#token=s3cr3t", "/v1?sig=#token="),
+            ("/v1?X-Amz-Signature=s3cr3t", "/v1?X-Amz-Signature="),
+            ("/v1?subscription-key=s3cr3t", "/v1?subscription-key="),
+            ("/v1?a=1?token=s3cr3t", "/v1?a=1?token="),
+            ("/v1#token=s3cr3t", "/v1#token="),
+            ("https://u:s3cr3t@h/p?q=1", "https://h/p?q=1"),
+            ("https://s3cr3t@h?token=s3cr3t", "https://h?token="),
+            (
+                "/v1?model=gpt&api-version=2024",
+                "/v1?model=gpt&api-version=2024",
+            ),
+            ("/v1?%zz=%&é%c=1&key", "/v1?%zz=%&é%c=1&key"),
+            ("/v1/a@b/s?c=@", "/v1/a@b/s?c=@"),
+        ];
+        for (url, clean) in cases {
+            assert_eq!(redact_url(url), clean);
+            let mut fields = Fields::default();
+            fields.push("referer", url);
+            assert_eq!(fields.first("referer"), Some(clean));
+        }
+        let mut fields = Fields::default();
+        fields.push("Host", "user:s3cr3t@h:80");
+        assert_eq!(fields.first("host"), Some("h:80"));
+    }
+
+    #[test]
+    fn codings_of_all_fields_make_one_list() {
+        let mut fields = Fields::default();
+        assert_eq!(fields.coding(), None);
+        fields.push("Content-Encoding", "gzip");
+        assert_eq!(fields.coding().as_deref(), Some("gzip"));
+        fields.push("Transfer-Encoding", "br, Chunked");
+        fields.push("content-encoding", " zstd,");
+        assert_eq!(fields.coding().as_deref(), Some("gzip, zstd, br"));
+    }
+
+    #[test]
+    fn parts_of_a_request_head() {
+        let head = |authority: &str, target: &str| RequestHead {
+            authority: Some(authority.into()),
+            target: Some(target.into()),
+            ..RequestHead::default()
+        };
+        let cases = [
+            ("a.example", Some("a.example"), None),
+            ("a.example:8080", Some("a.example"), Some(8080)),
+            ("[::1]:443", Some("::1"), Some(443)),
+            ("[::1]", Some("::1"), None),
+            ("u:p@a:1", Some("a"), Some(1)),
+            ("a:99999", Some("a"), None),
+        ];
+        for (authority, host, port) in cases {
+            let head = head(authority, "/");
+            assert_eq!((head.host(), head.port()), (host, port), "{authority}");
+        }
+        let head = head("a", "/v1/x?model=m&empty=&model=n#f");
+        assert_eq!(head.path(), "/v1/x");
+        assert_eq!(head.query("model"), Some("m"));
+        assert_eq!(head.query("empty"), Some(""));
+        assert_eq!(head.query("none"), None);
     }
 }

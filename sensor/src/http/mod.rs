@@ -39,7 +39,7 @@ pub mod head;
 mod testing;
 pub mod websocket;
 
-pub use connection::Connection;
+pub use connection::{Connection, Faults};
 pub use detect::Detection;
 pub use head::{Fields, RequestHead, ResponseHead};
 

@@ -12,7 +12,8 @@ use super::call::{
 };
 use super::frame::Frame;
 use super::reply::Reply;
-use super::{Options, attr, error, json, multipart, partial};
+use super::text::{percent_decoded, readable, text};
+use super::{Options, attr, error, json, multipart};
 use crate::content::{Body, Message, MessageKind};
 use crate::event::{ConnectionId, Origin, Role};
 use crate::http::{Fields, RequestHead, ResponseHead};
@@ -33,6 +34,8 @@ pub struct Draft {
     reply: Reply,
     /// The reply is known to be a stream.
     streams: bool,
+    /// The reply is no stream and has holes.
+    holed: bool,
     timing: Timing,
 }
 
@@ -67,6 +70,7 @@ impl Draft {
             asked: false,
             reply: Reply::new(options.content),
             streams: false,
+            holed: false,
             timing: Timing::starting(began),
         })
     }
@@ -87,6 +91,7 @@ impl Draft {
             reply: Reply::new(ask.content),
             ask,
             streams: true,
+            holed: false,
             timing: Timing::starting(began),
         }
     }
@@ -105,6 +110,8 @@ impl Draft {
             return false;
         }
         self.asked = true;
+        let mended = matches!(text, Cow::Owned(_));
+        self.ask.whole = body.missing.is_none() && !mended;
         self.ask.request.model = route.model.as_deref().map(percent_decoded);
         self.ask.request.stream = route.stream;
         if let Some((agent, session)) = &route.agent {
@@ -132,7 +139,7 @@ impl Draft {
         if self.frame.binary {
             return;
         }
-        let text = String::from_utf8_lossy(message.data);
+        let text = text(message.data);
         match message.kind {
             MessageKind::Event => self.event(message.at, message.name, &text),
             MessageKind::Whole => self.whole(&text),
@@ -149,6 +156,7 @@ impl Draft {
         if self.frame.binary {
             return;
         }
+        self.holed = true;
         let text = readable(body);
         self.whole(&text);
     }
@@ -335,7 +343,9 @@ impl Draft {
         let unseen = self.frame.server.status.is_none() && !self.streams;
         let implied = told.as_ref().filter(|_| unseen).and_then(error::status);
         if let Some(status) = self.frame.failed().or(implied) {
-            if let Some(told) = &told {
+            // Of several names for a type the best may be what is missing.
+            let named = |told: &&Failure| !self.holed && told.kind != error::UNKNOWN;
+            if let Some(told) = told.as_ref().filter(named) {
                 let kind = Value::String(told.kind.as_ref().into());
                 self.reply.attributes.set(attr::PROVIDER_ERROR, kind);
             }
@@ -381,40 +391,4 @@ fn body_may_tell(head: &RequestHead, frame: &Frame, content_type: &str) -> bool 
     let readable = unseen || content_type.is_empty() || content_type.contains("json");
     let nobody = frame.provider.is_none() || unseen;
     readable && (nobody || head.path().split('/').any(|segment| segment == "mcp"))
-}
-
-/// A body as text; one with a hole, or cut short, as the members that are whole.
-fn readable(body: Body<'_>) -> Cow<'_, str> {
-    let head = String::from_utf8_lossy(body.head);
-    if body.tail.is_empty() && body.missing.is_none() && is_document(&head) {
-        return head;
-    }
-    let tail = String::from_utf8_lossy(body.tail);
-    partial::mend(&head, &tail).map_or(head, Cow::Owned)
-}
-
-fn is_document(text: &str) -> bool {
-    let text = text.trim_ascii_end();
-    text.ends_with('}') || text.ends_with(']')
-}
-
-/// Undoes percent-encoding (RFC 3986, section 2.1).
-pub(super) fn percent_decoded(text: &str) -> Box<str> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((first, after)) = rest.split_first() {
-        let code = after
-            .get(..2)
-            .filter(|_| *first == b'%')
-            .and_then(|hex| std::str::from_utf8(hex).ok())
-            .and_then(|hex| u8::from_str_radix(hex, 16).ok());
-        bytes.push(code.unwrap_or(*first));
-        rest = match code {
-            Some(_) => after.get(2..).unwrap_or_default(),
-            None => after,
-        };
-    }
-    String::from_utf8_lossy(&bytes)
-        .into_owned()
-        .into_boxed_str()
 }

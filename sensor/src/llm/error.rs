@@ -9,6 +9,9 @@ use super::json::{List, Raw, Str, parse, wire};
 /// `error.type` of a stream whose end was not seen.
 pub(super) const STREAM_INTERRUPTED: &str = "stream_interrupted";
 
+/// `error.type` of a failure whose type was not told.
+pub(super) const UNKNOWN: &str = "error";
+
 /// Bytes kept of a provider's words.
 const MAX_MESSAGE: usize = 8192;
 
@@ -98,7 +101,7 @@ pub(super) fn failure(kind: Str<'_>, message: Str<'_>) -> Failure {
     Failure {
         kind: kind
             .boxed()
-            .map_or(Name::Borrowed("error"), |k| Name::Owned(k.into())),
+            .map_or(Name::Borrowed(UNKNOWN), |k| Name::Owned(k.into())),
         message: words(message),
     }
 }

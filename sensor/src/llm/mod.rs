@@ -35,6 +35,7 @@ mod partial;
 mod provider;
 mod reply;
 mod session;
+mod text;
 mod timing;
 mod usage;
 

@@ -40,10 +40,31 @@ fn before_hole(head: &str) -> Option<String> {
             break;
         }
     }
+    // Counts make sense together or not at all.
+    let last = head
+        .get(scan.member..)?
+        .trim_start_matches([',', '{', ' ', '\n']);
+    if !scan.closed && COUNTS.iter().any(|key| last.starts_with(key)) {
+        return Some(format!("{}}}", head.get(..scan.member.max(1))?));
+    }
     let mut text = head.get(..scan.whole)?.to_owned();
     text.extend(scan.open_at_whole.iter().rev());
     Some(text)
 }
+
+/// How outer members that hold counts, or whose elements are counted, begin.
+const COUNTS: [&str; 10] = [
+    "\"usage",
+    "\"meta\"",
+    "\"metadata\"",
+    "\"predictions\"",
+    "\"results\"",
+    "\"completions\"",
+    "\"prompt\"",
+    "\"data\"",
+    "\"images\"",
+    "\"artifacts\"",
+];
 
 /// Where a scan from the beginning stands.
 #[derive(Default)]
@@ -58,6 +79,8 @@ struct Prefix {
     whole: usize,
     /// `open` at that place.
     open_at_whole: Vec<char>,
+    /// Where the last member of the outermost object begins.
+    member: usize,
 }
 
 impl Prefix {
@@ -88,7 +111,12 @@ impl Prefix {
                 self.closed = self.open.is_empty();
                 self.mark(at.saturating_add(1));
             }
-            b',' => self.mark(at),
+            b',' => {
+                if self.open.len() == 1 {
+                    self.member = at;
+                }
+                self.mark(at);
+            }
             _ => {}
         }
         Some(())
@@ -160,6 +188,17 @@ mod tests {
         );
         assert_eq!(mend(r#"{"n":12"#, "").as_deref(), Some("{}"));
         assert_eq!(mend("plain", ""), None);
+    }
+
+    #[test]
+    fn counts_that_are_cut_are_left_out() {
+        let text = r#"{"id":"x","usage":{"input":1,"cached":2"#;
+        assert_eq!(mend(text, "").as_deref(), Some(r#"{"id":"x"}"#));
+        let first = r#"{"usage":{"input":1,"cached":2"#;
+        assert_eq!(
+            mend(first, r#""a":1},"id":"x"}"#).as_deref(),
+            Some(r#"{"id":"x"}"#)
+        );
     }
 
     #[test]

@@ -7,6 +7,7 @@ use super::Options;
 use super::api::realtime::{self, Conversation, Effect, Setup};
 use super::draft::Draft;
 use super::frame::Frame;
+use super::text::text;
 use crate::event::{Origin, Role};
 use crate::http::{RequestHead, ResponseHead};
 use crate::time::Timestamp;
@@ -34,7 +35,7 @@ impl Session {
         let mut setup = Setup::default();
         setup.ask.content = options.content;
         let model = head.query("model").or(head.query("deployment"));
-        setup.ask.request.model = model.map(super::draft::percent_decoded);
+        setup.ask.request.model = model.map(super::text::percent_decoded);
         Some(Self {
             conversation,
             frame: Frame::of(head, origin),
@@ -52,7 +53,7 @@ impl Session {
     /// Takes a message of the client or of the server. Gives the call that it ends, to
     /// be finished; [`Session::turn`] is then the next, if there is one.
     pub fn message(&mut self, at: Timestamp, sender: Role, data: &[u8]) -> Option<Box<Draft>> {
-        let text = String::from_utf8_lossy(data);
+        let text = text(data);
         match sender {
             Role::Client => self.client(at, &text),
             Role::Server => self.server(at, &text),
@@ -128,5 +129,181 @@ impl Session {
                 ask,
             ))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Session;
+    use crate::event::{ConnectionId, Origin, Role};
+    use crate::http::{Fields, RequestHead};
+    use crate::llm::call::{Call, CallId, Capture, Part};
+    use crate::llm::{Draft, Options};
+    use crate::time::Timestamp;
+
+    fn session(target: &str) -> Option<Session> {
+        let mut fields = Fields::default();
+        fields.push("Upgrade", "websocket");
+        let head = RequestHead {
+            method: "GET".into(),
+            authority: Some("api.openai.com".into()),
+            target: Some(target.into()),
+            fields,
+            ..RequestHead::default()
+        };
+        Session::new(&head, &Origin::default(), Options { content: true })
+    }
+
+    fn finish(draft: Box<Draft>) -> Call {
+        let end = Timestamp::from_nanos(99);
+        let capture = Capture::default();
+        let call = draft.finish(CallId(1), ConnectionId(1), Role::Client, end, capture);
+        call.expect("a call")
+    }
+
+    /// Feeds messages, one a nanosecond; the calls that they end.
+    fn calls(session: &mut Session, messages: &[(Role, &str)]) -> Vec<Call> {
+        let mut calls = Vec::new();
+        for (at, (sender, text)) in (1..).zip(messages) {
+            let at = Timestamp::from_nanos(at);
+            calls.extend(session.message(at, *sender, text.as_bytes()).map(finish));
+        }
+        calls
+    }
+
+    #[test]
+    fn each_response_is_a_call() {
+        use Role::{Client, Server};
+        let mut session = session("/v1/realtime?model=gpt%2Dr").expect("a session");
+        let calls = calls(
+            &mut session,
+            &[
+                (
+                    Server,
+                    r#"{"type":"session.created","session":{"model":"gpt-r-1"}}"#,
+                ),
+                (
+                    Client,
+                    r#"{"type":"session.update","session":{"instructions":"Be kind."}}"#,
+                ),
+                (
+                    Client,
+                    r#"{"type":"conversation.item.create","item":{"type":"message","role":"user","content":[{"type":"input_text","text":"Hi"}]}}"#,
+                ),
+                (Client, r#"{"type":"response.create"}"#),
+                (
+                    Server,
+                    r#"{"type":"response.created","response":{"id":"r1","status":"in_progress"}}"#,
+                ),
+                (
+                    Server,
+                    r#"{"type":"response.output_text.delta","output_index":0,"delta":"Yo"}"#,
+                ),
+                (
+                    Server,
+                    r#"{"type":"response.done","response":{"id":"r1","status":"completed","usage":{"input_tokens":3,"output_tokens":1,"input_token_details":{"cached_tokens":2}}}}"#,
+                ),
+                (Server, r#"{"type":"input_audio_buffer.committed"}"#),
+                (
+                    Server,
+                    r#"{"type":"response.created","response":{"id":"r2"}}"#,
+                ),
+                (
+                    Server,
+                    r#"{"type":"response.output_audio.delta","delta":"AAAA"}"#,
+                ),
+                (
+                    Server,
+                    r#"{"type":"response.output_audio_transcript.delta","delta":"Yes"}"#,
+                ),
+                (
+                    Server,
+                    r#"{"type":"response.done","response":{"id":"r2","status":"incomplete","status_details":{"reason":"max_output_tokens"}}}"#,
+                ),
+            ],
+        );
+        let [first, second] = &calls[..] else {
+            panic!("two calls: {calls:?}");
+        };
+        assert_eq!(first.request.model.as_deref(), Some("gpt-r-1"));
+        assert_eq!(first.request.system, [Part::Text("Be kind.".into())]);
+        assert_eq!(first.request.messages.len(), 1);
+        assert_eq!(first.response.messages[0].parts, [Part::Text("Yo".into())]);
+        assert_eq!(
+            (first.usage.input, first.usage.cache_read),
+            (Some(3), Some(2))
+        );
+        assert_eq!(first.timing.start, Timestamp::from_nanos(4));
+        assert_eq!(first.timing.first_chunk, Some(Timestamp::from_nanos(5)));
+        assert_eq!(second.response.id.as_deref(), Some("r2"));
+        assert_eq!(&*second.response.finish_reasons[0], "max_output_tokens");
+        assert!(second.request.messages.is_empty());
+        assert_eq!(second.timing.start, Timestamp::from_nanos(8));
+        assert_eq!(second.response.messages[0].parts.len(), 2);
+        assert!(session.close().is_none());
+    }
+
+    #[test]
+    fn a_turn_that_the_socket_cuts_off_is_told() {
+        use Role::{Client, Server};
+        let mut session = session("/v1/responses").expect("a session");
+        let ended = calls(
+            &mut session,
+            &[
+                (
+                    Client,
+                    r#"{"type":"response.create","model":"m","input":"Hi"}"#,
+                ),
+                (
+                    Server,
+                    r#"{"type":"response.created","response":{"id":"r","model":"m"}}"#,
+                ),
+            ],
+        );
+        assert!(ended.is_empty());
+        let call = finish(session.close().expect("a call that goes on"));
+        assert_eq!(call.dialect, "openai.responses");
+        assert_eq!(call.request.model.as_deref(), Some("m"));
+    }
+
+    #[test]
+    fn turns_of_gemini_end_with_the_model() {
+        use Role::{Client, Server};
+        let mut session =
+            session("/ws/x.GenerativeService.BidiGenerateContent").expect("a session");
+        let calls = calls(
+            &mut session,
+            &[
+                (Client, r#"{"setup":{"model":"models/g"}}"#),
+                (Server, r#"{"setupComplete":{}}"#),
+                (
+                    Client,
+                    r#"{"clientContent":{"turns":[{"role":"user","parts":[{"text":"Hi"}]}],"turnComplete":true}}"#,
+                ),
+                (
+                    Server,
+                    r#"{"serverContent":{"modelTurn":{"parts":[{"text":"Yo"}]}}}"#,
+                ),
+                (
+                    Server,
+                    r#"{"toolCall":{"functionCalls":[{"id":"c","name":"f","args":{}}]}}"#,
+                ),
+                (
+                    Server,
+                    r#"{"serverContent":{"turnComplete":true},"usageMetadata":{"promptTokenCount":2,"responseTokenCount":1}}"#,
+                ),
+            ],
+        );
+        let [call] = &calls[..] else {
+            panic!("one call: {calls:?}");
+        };
+        assert_eq!(call.request.model.as_deref(), Some("models/g"));
+        assert_eq!(call.response.messages[0].parts.len(), 2);
+        assert_eq!((call.usage.input, call.usage.output), (Some(2), Some(1)));
+    }
+
+    #[test]
+    fn other_sockets_are_no_sessions() {
+        assert!(session("/socket.io/").is_none());
     }
 }

@@ -12,16 +12,20 @@
 
 mod attach;
 mod btf;
+mod clock;
 mod connections;
 mod error;
 mod load;
 mod process;
 mod record;
 mod sensor;
+mod status;
 
 pub use attach::Image;
+pub use clock::{clock_offset, now};
 pub use error::ProbeError;
-pub use sensor::{Loss, Sensor, Status, clock_offset, now};
+pub use sensor::Sensor;
+pub use status::{Loss, Status};
 
 /// What to trace.
 #[derive(Clone, Debug)]

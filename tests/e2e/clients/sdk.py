@@ -5,6 +5,7 @@ where the reply told them.
 """
 
 import asyncio
+import ctypes
 import json
 import os
 import sys
@@ -132,6 +133,18 @@ def requests_chat(n):
             usage = reply["usage"]
             text = reply["choices"][0]["message"]["content"]
             say(reply["id"], text, usage["prompt_tokens"], usage["completion_tokens"])
+
+
+def stepping(n):
+    """Calls, then the number of bytes that the kernel has laid out for single-stepping.
+
+    Its page begins with the landing of return probes; instructions to step come after.
+    """
+    requests_chat(n)
+    with open("/proc/self/maps") as maps:
+        pages = [line.split("-")[0] for line in maps if line.endswith("[uprobes]\n")]
+    laid_out = b"".join(ctypes.string_at(int(page, 16) + 128, 4096 - 128) for page in pages)
+    say("stepping", str(len(laid_out) - laid_out.count(0)))
 
 
 def gateway(n):

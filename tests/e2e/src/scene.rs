@@ -59,6 +59,12 @@ impl Scene {
 
     /// `curl`, one chat call over HTTP/1.1, with more arguments.
     pub fn curl(&self, arguments: &[&str]) -> Client {
+        self.curl_to("127.0.0.1", arguments)
+    }
+
+    /// The same to the server under one of its other names.
+    pub fn curl_to(&self, host: &str, arguments: &[&str]) -> Client {
+        let port = self.server.https().port();
         let mut command = self.command("curl".into());
         command
             .args([
@@ -73,10 +79,8 @@ impl Scene {
             .args(["--header", "Content-Type: application/json"])
             .args(["--data", &chat("hello from curl")])
             .args(arguments)
-            .arg(format!(
-                "https://{}/v1/chat/completions",
-                self.server.https()
-            ));
+            .args(["--resolve", &format!("{host}:{port}:127.0.0.1")])
+            .arg(format!("https://{host}:{port}/v1/chat/completions"));
         Client::new(command)
     }
 

@@ -47,12 +47,6 @@ pub fn patched_bytes(pid: u32, library: &str) -> usize {
     patched
 }
 
-/// Whether the kernel keeps a page in the process for single-stepping or returning.
-pub fn has_uprobes_page(pid: u32) -> bool {
-    let maps = fs::read_to_string(format!("/proc/{pid}/maps")).expect("it runs");
-    maps.contains("[uprobes]")
-}
-
 /// Probe events that are registered by name; a sensor needs none.
 pub fn named_probe_events() -> BTreeSet<String> {
     let tracing = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];

@@ -2,8 +2,11 @@
 //!
 //! In: an [`Image`]. Out: a [`Finding`]. Must not know: processes, other runtimes.
 
+mod boringssl;
+mod exported;
 mod go;
 mod openssl;
+mod unseen;
 
 use super::image::{Image, ImageError};
 use super::plan::{Exit, Finding, Function, Hook, HookPlan, Site, SiteCost};
@@ -20,7 +23,13 @@ pub struct Runtime {
 }
 
 /// In the order of asking; the first that knows the image answers.
-const RUNTIMES: &[Runtime] = &[openssl::RUNTIME, go::RUNTIME];
+const RUNTIMES: &[Runtime] = &[
+    openssl::RUNTIME,
+    exported::RUNTIME,
+    go::RUNTIME,
+    boringssl::RUNTIME,
+    unseen::RUNTIME,
+];
 
 /// Asks each runtime about the image.
 pub fn examine(image: &Image<'_>) -> Result<Option<Finding>, ImageError> {
@@ -100,4 +109,9 @@ impl<'a> Hooks<'a> {
             evidence: self.evidence,
         }
     }
+}
+
+/// Says that a function cannot be observed.
+fn silent(name: &str) -> String {
+    format!("{name} begins with an instruction that takes no probe: its calls are not seen")
 }

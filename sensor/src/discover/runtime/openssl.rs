@@ -9,8 +9,8 @@
 use super::super::image::{Image, ImageError};
 use super::super::plan::{Finding, Function, SiteCost};
 use super::super::site::{Code, Placement};
-use super::super::symbols::{self, Symbol, Symbols};
-use super::{Hooks, Runtime};
+use super::super::symbols::{self, Symbols};
+use super::{Hooks, Runtime, silent};
 
 pub const RUNTIME: Runtime = Runtime {
     symbols: SYMBOLS,
@@ -22,7 +22,7 @@ const SYMBOLS: &[&str] = &[
     "SSL_read_ex",
     "SSL_write",
     "SSL_write_ex",
-    "SSL_write_ex2",
+    NEWEST,
     "SSL_free",
     "SSL_set_fd",
     "SSL_set_rfd",
@@ -33,11 +33,11 @@ const SYMBOLS: &[&str] = &[
     "TLS_method",
     SINCE_3_2,
 ];
+/// Exported since 3.3.
+const NEWEST: &str = "SSL_write_ex2";
 /// Exported since 3.2, which also moved the entries of the method table.
 const SINCE_3_2: &str = "SSL_handle_events";
-/// Most code of one function that is read.
-const MAX_FUNCTION: usize = 4096;
-/// As much of the internal functions, whose size is seldom known.
+/// As much is read of the internal functions, whose size is seldom known.
 const INTERNAL: usize = 0x400;
 
 /// One direction of the plaintext.
@@ -95,7 +95,7 @@ fn examine(image: &Image<'_>, symbols: &Symbols) -> Result<Option<Finding>, Imag
     if !symbols.has("SSL_read") || !symbols.has("SSL_write") {
         return Ok(None);
     }
-    let write = if symbols.has("SSL_write_ex2") {
+    let write = if symbols.has(NEWEST) {
         &WRITE_WITH_FLAGS
     } else {
         &WRITE
@@ -197,10 +197,9 @@ impl Search<'_> {
         let mut public = Vec::new();
         for &(name, function) in direction.spellings {
             for symbol in self.symbols.all(name) {
-                let bytes = self.code_of(symbol)?;
-                let code = self.code(symbol, &bytes);
-                // It is seen where it arrives.
-                if function == Function::WriteEx && code.forwards_with_zero_fourth() {
+                let bytes = symbol.code(self.image)?;
+                let code = symbol.as_code(self.image, &bytes);
+                if self.leads_to_newest(name, &code)? {
                     continue;
                 }
                 let wanted = function.wanted();
@@ -215,9 +214,7 @@ impl Search<'_> {
         for (name, function, place) in public {
             match place {
                 Some(place) => self.hooks.add(function, &place, name),
-                None => self.hooks.note(format!(
-                    "{name} begins with an instruction that takes no probe: its calls are not seen"
-                )),
+                None => self.hooks.note(silent(name)),
             }
         }
     }
@@ -225,13 +222,13 @@ impl Search<'_> {
     /// The internal function that every spelling of the direction calls first.
     fn internal(&self, direction: &Direction) -> Result<Option<(Placement, String)>, ImageError> {
         let mut target = None;
-        for &(name, function) in direction.spellings {
+        for &(name, _) in direction.spellings {
             let Some(symbol) = self.symbols.only(name) else {
                 return Ok(None);
             };
-            let bytes = self.code_of(symbol)?;
-            let code = self.code(symbol, &bytes);
-            if function == Function::WriteEx && code.forwards_with_zero_fourth() {
+            let bytes = symbol.code(self.image)?;
+            let code = symbol.as_code(self.image, &bytes);
+            if self.leads_to_newest(name, &code)? {
                 continue;
             }
             let first = self.first_callee(&code)?;
@@ -262,6 +259,12 @@ impl Search<'_> {
         }))
     }
 
+    /// From 3.3 on `SSL_write_ex` may only pass on to `SSL_write_ex2`, and is seen there.
+    fn leads_to_newest(&self, name: &str, code: &Code<'_>) -> Result<bool, ImageError> {
+        let newest: Vec<u64> = self.symbols.all(NEWEST).map(|s| s.address).collect();
+        Ok(name != NEWEST && symbols::leads_to(self.image, code, &newest)?)
+    }
+
     /// The first function of the image itself that is called or jumped to.
     fn first_callee(&self, code: &Code<'_>) -> Result<Option<u64>, ImageError> {
         for target in code.leaves_to() {
@@ -271,7 +274,7 @@ impl Search<'_> {
                 bytes: &bytes,
                 ..*code
             };
-            if !bytes.is_empty() && !callee.is_linkage_stub() {
+            if !bytes.is_empty() && callee.linkage_slot().is_none() {
                 return Ok(Some(target));
             }
         }
@@ -318,8 +321,8 @@ impl Search<'_> {
             .only("TLS_client_method")
             .or_else(|| self.symbols.only("TLS_method"));
         let Some(maker) = maker else { return Ok(None) };
-        let bytes = self.code_of(maker)?;
-        let Some(table) = self.code(maker, &bytes).returned_address() else {
+        let bytes = maker.code(self.image)?;
+        let Some(table) = maker.as_code(self.image, &bytes).returned_address() else {
             return Ok(None);
         };
         if self.image.loaded(table, 4)? != ANY_VERSION {
@@ -349,8 +352,8 @@ impl Search<'_> {
     fn facts(&mut self) -> Result<(), ImageError> {
         for &(name, function) in FACTS {
             for symbol in self.symbols.all(name) {
-                let bytes = self.code_of(symbol)?;
-                let code = self.code(symbol, &bytes);
+                let bytes = symbol.code(self.image)?;
+                let code = symbol.as_code(self.image, &bytes);
                 let wanted = function.wanted();
                 if let Some(place) = code.cheap(wanted).or_else(|| code.at_entry(wanted)) {
                     self.hooks.add(function, &place, name);
@@ -358,25 +361,6 @@ impl Search<'_> {
             }
         }
         Ok(())
-    }
-
-    fn code_of(&self, symbol: Symbol) -> Result<Vec<u8>, ImageError> {
-        let size = usize::try_from(symbol.size).unwrap_or(usize::MAX);
-        let size = if size == 0 {
-            INTERNAL
-        } else {
-            size.min(MAX_FUNCTION)
-        };
-        self.image.code(symbol.address, size)
-    }
-
-    fn code<'c>(&self, symbol: Symbol, bytes: &'c [u8]) -> Code<'c> {
-        Code {
-            machine: self.image.machine,
-            address: symbol.address,
-            bytes,
-            whole: symbol.size != 0 && symbol.size == bytes.len() as u64,
-        }
     }
 }
 
@@ -466,12 +450,16 @@ mod tests {
             ("SSL_read", read),
             ("SSL_read_ex", read),
             ("SSL_write", write),
-            ("SSL_write_ex2", write),
         ] {
             wrapped(&mut builder, name, target);
         }
-        // mov r8,rcx; xor ecx,ecx; jmp elsewhere: seen where it arrives.
-        builder.function("SSL_write_ex", b"\x49\x89\xc8\x31\xc9\xe9\x00\x10\x00\x00");
+        let newest = builder.next_address();
+        wrapped(&mut builder, NEWEST, write);
+        // mov r8,rcx; xor ecx,ecx; jmp SSL_write_ex2
+        let mut forward = b"\x49\x89\xc8\x31\xc9\xe9".to_vec();
+        let behind = builder.next_address() + 10;
+        forward.extend_from_slice(&(newest.wrapping_sub(behind) as u32).to_le_bytes());
+        builder.function("SSL_write_ex", &forward);
         let plan = plan(builder).unwrap();
         assert_eq!(
             hook_of(&plan, Function::WriteEx2).entry.offset,

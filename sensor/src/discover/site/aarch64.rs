@@ -10,6 +10,7 @@ use super::{Code, Convention, First, PlacedExit, Placement, Wanted};
 
 /// How far from the entry a site is looked for.
 const MAX_STEPS: usize = 24;
+const BTI_C: u32 = 0xd503_245f;
 /// A function with more returns than this is not worth so many probes.
 const MAX_RETURNS: usize = 16;
 
@@ -252,29 +253,18 @@ pub fn go_home_of_first_argument(code: &Code<'_>) -> Option<u32> {
     Some(((store >> 10) & 0xfff) << 3)
 }
 
-/// `adrp x16; ldr x17, [x16, …]; add x16, …; br x17`, maybe after `bti c`.
-pub fn is_linkage_stub(code: &Code<'_>) -> bool {
-    const BR_X17: u32 = 0xd61f_0220;
-    words(code).take(6).any(|(_, word)| word == BR_X17)
-}
-
-/// `mov x4, x3; mov x3, #0; b …`
-pub fn forwards_with_zero_fourth(code: &Code<'_>) -> bool {
-    const MOV_X4_X3: u32 = 0xaa03_03e4;
-    const ZERO_X3: [u32; 4] = [0xd280_0003, 0x5280_0003, 0xaa1f_03e3, 0x2a1f_03e3];
-    let mut moved = false;
-    let mut zeroed = false;
-    for (at, word) in words(code).take(5) {
-        match kind(at, word) {
-            Kind::Branch { link: false, .. } => return zeroed,
-            Kind::Other if word == MOV_X4_X3 => moved = true,
-            Kind::Other if ZERO_X3.contains(&word) => zeroed = moved,
-            // bti c
-            Kind::Other if word == 0xd503_245f => {}
-            _ => return false,
-        }
-    }
-    false
+/// `adrp x16, …; ldr x17, [x16, #…]; add x16, …; br x17`, maybe after `bti c`
+pub fn linkage_slot(code: &Code<'_>) -> Option<u64> {
+    const LDR_X17_X16: u32 = 0xf940_0211;
+    let mut rest = words(code).skip_while(|(_, word)| *word == BTI_C);
+    let (at, page) = rest
+        .next()
+        .filter(|(_, word)| word & 0x9f00_001f == 0x9000_0010)?;
+    let (_, load) = rest
+        .next()
+        .filter(|(_, word)| word & 0xffc0_03ff == LDR_X17_X16)?;
+    let page = (at & !0xfff).wrapping_add_signed(page_distance(page));
+    Some(page.wrapping_add(u64::from((load >> 10) & 0xfff) << 3))
 }
 
 /// `adrp x0, …; add x0, x0, #…; ret`, maybe after `bti c`.
@@ -290,7 +280,7 @@ pub fn returned_address(code: &Code<'_>) -> Option<u64> {
                 address = page.map(|page: u64| page.wrapping_add(u64::from((word >> 10) & 0xfff)));
             }
             (Kind::Return, Some(_)) => return address,
-            (Kind::Other, None) if word == 0xd503_245f => {}
+            (Kind::Other, None) if word == BTI_C => {}
             _ => return None,
         }
     }
@@ -326,7 +316,6 @@ mod tests {
 
     const PACIASP: u32 = 0xd503_233f;
     const AUTIASP: u32 = 0xd503_23bf;
-    const BTI_C: u32 = 0xd503_245f;
     const STP_FP_LR: u32 = 0xa9be_7bfd;
     const MOV_X29_SP: u32 = 0x9100_03fd;
     const SUB_SP: u32 = 0xd100_c3ff;
@@ -483,20 +472,13 @@ mod tests {
 
     #[test]
     fn shapes_of_wrappers() {
-        let forward = bytes(&[0xaa03_03e4, 0xd280_0003, B_AWAY]);
-        assert!(code(&forward).forwards_with_zero_fourth());
-        assert_eq!(code(&forward).leaves_to(), [AT + 8 + 0x100]);
-        assert!(!code(&forward[4..]).forwards_with_zero_fourth());
-        assert!(
-            code(&bytes(&[
-                BTI_C,
-                0x9000_0010,
-                0xf940_0211,
-                0x9100_0210,
-                BR_X17
-            ]))
-            .is_linkage_stub()
-        );
+        let jump = bytes(&[STP_FP_LR, BL, B_AWAY]);
+        assert_eq!(code(&jump).leaves_to(), [AT + 4 + 0x100, AT + 8 + 0x100]);
+
+        // adrp x16, two pages on; ldr x17, [x16, #0x18]; add x16, …; br x17
+        let stub = bytes(&[BTI_C, 0xd000_0010, 0xf940_0e11, 0x9100_6210, BR_X17]);
+        assert_eq!(code(&stub).linkage_slot(), Some(0x1000 + 0x2000 + 0x18));
+        assert_eq!(code(&stub[8..]).linkage_slot(), None);
 
         // adrp x0, five pages on; add x0, x0, #0x1e0; ret
         let returned = bytes(&[0xb000_0020, 0x9107_8000, RET]);

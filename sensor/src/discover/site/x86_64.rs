@@ -197,30 +197,12 @@ pub fn go_home_of_first_argument(code: &Code<'_>) -> Option<u32> {
     u32::try_from(store.memory_displacement64()).ok()
 }
 
-pub fn is_linkage_stub(code: &Code<'_>) -> bool {
-    let mut rest = instructions(code)
+pub fn linkage_slot(code: &Code<'_>) -> Option<u64> {
+    let first = instructions(code)
         .map(|(i, _)| i)
-        .skip_while(|i| i.mnemonic() == Mnemonic::Endbr64);
-    rest.next()
-        .is_some_and(|i| i.code() == Op::Jmp_rm64 && i.op0_kind() == OpKind::Memory)
-}
-
-pub fn forwards_with_zero_fourth(code: &Code<'_>) -> bool {
-    let mut moved = false;
-    let mut zeroed = false;
-    for (i, _) in instructions(code).take(5) {
-        let target = i.op0_register().full_register();
-        match i.mnemonic() {
-            Mnemonic::Endbr64 => {}
-            Mnemonic::Mov if target == Register::R8 => moved = i.op1_register() == Register::RCX,
-            Mnemonic::Xor if target == Register::RCX => {
-                zeroed = moved && i.op0_register() == i.op1_register();
-            }
-            Mnemonic::Jmp => return zeroed,
-            _ => return false,
-        }
-    }
-    false
+        .find(|i| i.mnemonic() != Mnemonic::Endbr64)?;
+    (first.code() == Op::Jmp_rm64 && first.is_ip_rel_memory_operand())
+        .then(|| first.ip_rel_memory_address())
 }
 
 pub fn returned_address(code: &Code<'_>) -> Option<u64> {
@@ -398,13 +380,15 @@ mod tests {
     #[test]
     fn shapes_of_wrappers() {
         let forward = b"\xf3\x0f\x1e\xfa\x49\x89\xc8\x31\xc9\xe9\x00\x01\x00\x00";
-        assert!(code(forward).forwards_with_zero_fourth());
-        assert!(!code(b"\x31\xc9\xe9\x00\x01\x00\x00").forwards_with_zero_fourth());
         assert_eq!(code(forward).leaves_to(), [AT + 14 + 0x100]);
 
-        assert!(code(b"\xf3\x0f\x1e\xfa\xff\x25\x00\x00\x00\x00").is_linkage_stub());
-        assert!(code(b"\xf2\xff\x25\x00\x00\x00\x00").is_linkage_stub());
-        assert!(!code(b"\x55\xff\x25\x00\x00\x00\x00").is_linkage_stub());
+        let slot = |bytes| code(bytes).linkage_slot();
+        assert_eq!(
+            slot(b"\xf3\x0f\x1e\xfa\xff\x25\x10\x00\x00\x00"),
+            Some(AT + 10 + 0x10)
+        );
+        assert_eq!(slot(b"\xf2\xff\x25\x10\x00\x00\x00"), Some(AT + 7 + 0x10));
+        assert_eq!(slot(b"\x55\xff\x25\x10\x00\x00\x00"), None);
 
         let lea = b"\xf3\x0f\x1e\xfa\x48\x8d\x05\x10\x00\x00\x00\xc3";
         assert_eq!(code(lea).returned_address(), Some(AT + 11 + 0x10));

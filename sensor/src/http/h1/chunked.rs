@@ -31,16 +31,17 @@ pub(super) enum Piece<'a> {
 
 const LONGEST_EXTENSION: u16 = 16 << 10;
 const LONGEST_TRAILERS: u32 = 64 << 10;
-/// Digits in the size of a chunk that is looked for after a hole.
-const MOST_DIGITS_FOUND: usize = 8;
+/// The largest chunk that is tried for after a hole; it has to be held meanwhile.
+const LARGEST_TRIED: usize = 64 << 10;
+const MOST_DIGITS_TRIED: usize = 8;
 
 impl Chunked {
     pub const fn new() -> Self {
         Self::Size { size: 0, digits: 0 }
     }
 
-    /// Amid a body, past the size line of a chunk.
-    pub const fn at_data(size: u64) -> Self {
+    /// Past the size line of a chunk.
+    const fn at_data(size: u64) -> Self {
         match size {
             0 => Self::Trailer { line: 0, seen: 0 },
             size => Self::Data(size),
@@ -120,22 +121,23 @@ impl Chunked {
         true
     }
 
-    /// The size of the chunk that this line, its line end included, may open.
-    pub fn size_line(line: &[u8]) -> Option<u64> {
+    /// The size of the chunk that this line, its line end included, may open; `None` for
+    /// one that is too large to be tried.
+    pub fn size_line(line: &[u8]) -> Option<usize> {
         let line = line.strip_suffix(b"\r\n")?;
         let digits = line.iter().take_while(|b| b.is_ascii_hexdigit()).count();
         let (size, rest) = line.split_at(digits);
-        let whole = matches!(rest, [] | [b';', ..]);
-        if !whole || size.is_empty() || size.len() > MOST_DIGITS_FOUND {
+        if !matches!(rest, [] | [b';', ..]) || size.len() > MOST_DIGITS_TRIED {
             return None;
         }
-        u64::from_str_radix(std::str::from_utf8(size).ok()?, 16).ok()
+        let size = usize::from_str_radix(std::str::from_utf8(size).ok()?, 16).ok()?;
+        (size <= LARGEST_TRIED).then_some(size)
     }
 
     /// Whether a line that begins so may be one that opens a chunk.
     pub fn may_begin(line: &[u8]) -> bool {
         let digits = line.iter().take_while(|b| b.is_ascii_hexdigit()).count();
-        (1..=MOST_DIGITS_FOUND).contains(&digits)
+        (1..=MOST_DIGITS_TRIED).contains(&digits)
             && matches!(line.get(digits), None | Some(b'\r' | b'\n' | b';'))
     }
 }

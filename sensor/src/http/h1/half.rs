@@ -4,12 +4,14 @@
 //! head says.
 //!
 //! Where framing was lost, lines are looked at until one opens a message (or the next
-//! chunk of the body that is open). Nothing else is buffered than such a line and the
-//! head after it.
+//! chunk of the body that is open), see [`scan`](super::scan). Nothing else is buffered
+//! than such a line and the head after it.
 
 use memchr::memchr;
 
 use super::chunked::{Chunked, Piece};
+use super::messages::{Framing, Messages, RawHead};
+use super::scan::Found;
 use crate::event::Missing;
 use crate::http::End;
 use crate::http::detect::StartLine;
@@ -18,48 +20,8 @@ use crate::time::Timestamp;
 
 /// The longest head that is read.
 pub(super) const LONGEST_HEAD: usize = 64 << 10;
-/// Bytes of a line that tell whether it may open a message.
-const LINE_START: usize = 32;
 /// What a connection keeps of its buffer between two heads.
 const IDLE_BUFFER: usize = 4 << 10;
-
-/// Takes the messages of one direction.
-pub(super) trait Messages {
-    /// Which line opens a message here.
-    const OPENS: StartLine;
-
-    /// A whole head, line ends included; `None` where it is none after all.
-    fn head(&mut self, head: RawHead<'_>) -> Option<Framing>;
-    fn body(&mut self, at: Timestamp, segment: Segment<'_>);
-    fn end(&mut self, at: Timestamp, end: End);
-    /// A hole outside of any body; messages may have been in it.
-    fn lost(&mut self, at: Timestamp, missing: Missing);
-    /// A hole cut a head that began so.
-    fn broken(&mut self, start: &[u8]);
-}
-
-#[derive(Debug)]
-pub(super) struct RawHead<'a> {
-    pub began: Timestamp,
-    pub at: Timestamp,
-    pub bytes: &'a mut [u8],
-    /// Framing was lost since the message before, so that others may be missing between.
-    pub resynced: bool,
-}
-
-/// What follows a head (RFC 9112, section 6.3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Framing {
-    /// An interim response: the head is all, and not the end.
-    Interim,
-    Fixed(u64),
-    Chunked,
-    UntilClose,
-    /// Contradictory: where the body ends cannot be told.
-    Unknown,
-    /// Another protocol.
-    Handover,
-}
 
 /// Why a half does not go on; what is left of the segment.
 #[derive(Debug)]
@@ -71,51 +33,65 @@ pub(super) enum Stop<'a> {
 
 #[derive(Debug, Default)]
 pub(in crate::http) struct Half {
-    state: State,
+    pub(super) state: State,
     /// A line that may open a message, then the head.
-    buffer: Vec<u8>,
+    pub(super) buffer: Vec<u8>,
     /// When its first byte crossed.
-    began: Timestamp,
+    pub(super) began: Timestamp,
     /// Set while framing is lost: bytes that were passed over since.
-    lost: Option<u64>,
+    pub(super) lost: Option<u64>,
     /// A chunked body was open when framing was lost.
-    open: bool,
+    pub(super) open: bool,
+    /// Heads that could not be read.
+    pub(super) refused_heads: u64,
+    /// Times that framing was lost.
+    pub(super) lost_framing: u64,
 }
 
 #[derive(Debug)]
-enum State {
-    /// At the start of a line; `anchored`: which is the start of a turn, too.
-    Line {
-        anchored: bool,
-    },
+pub(super) enum State {
+    /// Where a line starts.
+    Line(Place),
     /// Amid a line that opens nothing.
     Skip,
     Head,
     Fixed(u64),
     Chunked(Chunked),
+    /// In what may be a chunk of so many bytes, found after a hole.
+    Trial(usize),
     UntilClose,
+}
+
+/// What makes a place the start of a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// This direction begins its turn here.
+    Turn,
+    /// A message or a line ends here.
+    Line,
+    /// A hole ends here, so that the start of the line may be missing.
+    Hole,
 }
 
 impl Default for State {
     fn default() -> Self {
-        Self::Line { anchored: true }
+        Self::Line(Place::Turn)
     }
-}
-
-/// A line that was looked for.
-enum Found {
-    Message(StartLine, bool),
-    Chunk(u64),
 }
 
 impl Half {
     /// The other direction had its turn, and now this one begins.
     pub fn turn(&mut self) {
         match self.state {
-            State::Line { .. } if !self.buffer.is_empty() => {}
-            State::Line { .. } | State::Skip => self.state = State::default(),
+            State::Line(_) if !self.buffer.is_empty() => {}
+            State::Line(_) | State::Skip => self.state = State::default(),
             _ => {}
         }
+    }
+
+    #[cfg(test)]
+    pub fn held_bytes(&self) -> usize {
+        self.buffer.capacity()
     }
 
     /// Forgets what it is in, and looks for a message from here on.
@@ -123,7 +99,7 @@ impl Half {
         self.buffer.clear();
         self.open = false;
         self.lost = Some(0);
-        self.state = State::Line { anchored: false };
+        self.state = State::Line(Place::Hole);
     }
 
     /// Looks for a message of either kind; gives what follows its first line.
@@ -137,7 +113,9 @@ impl Half {
     /// Whether framing is lost amid a message, so that only the next one mends it.
     pub fn is_astray(&self) -> bool {
         match self.state {
-            State::Line { .. } | State::Skip => self.open || self.lost.is_some_and(|n| n > 0),
+            State::Line(_) | State::Skip | State::Trial(_) => {
+                self.open || self.lost.is_some_and(|n| n > 0)
+            }
             State::Chunked(_) => self.lost.is_some(),
             State::Head | State::Fixed(_) | State::UntilClose => false,
         }
@@ -167,32 +145,20 @@ impl Half {
         };
         while !rest.is_empty() {
             rest = match self.state {
-                State::Line { .. } | State::Skip => match self.find(at, rest)? {
-                    (Found::Message(line, anchored), rest) if line != M::OPENS => {
-                        if anchored {
-                            return Some(Stop::Reversed(rest));
-                        }
-                        self.pass_buffer();
-                        self.state = State::Line { anchored: false };
-                        rest
+                State::Line(_) | State::Skip => {
+                    let (found, rest) = self.find(at, rest)?;
+                    match self.open(at, found, messages) {
+                        true => rest,
+                        false => return Some(Stop::Reversed(rest)),
                     }
-                    (Found::Message(..), rest) => {
-                        if std::mem::take(&mut self.open) {
-                            messages.end(at, End::Lost);
-                        }
-                        rest
-                    }
-                    (Found::Chunk(size), rest) => {
-                        self.resume(at, size, messages);
-                        rest
-                    }
-                },
+                }
                 State::Head => match self.head(at, rest, messages) {
                     (rest, Some(Framing::Handover)) => return Some(Stop::Handover(rest)),
                     (rest, _) => rest,
                 },
                 State::Fixed(left) => self.fixed(at, left, rest, messages),
                 State::Chunked(chunked) => self.chunked(at, chunked, rest, messages),
+                State::Trial(size) => self.trial(at, size, rest, messages),
                 State::UntilClose => {
                     messages.body(at, Segment::Data(rest));
                     return None;
@@ -202,85 +168,37 @@ impl Half {
         None
     }
 
+    /// Begins what was found; `false` where it shows that the sides are reversed.
+    fn open<M: Messages>(&mut self, at: Timestamp, found: Found, messages: &mut M) -> bool {
+        match found {
+            Found::Message(line, Place::Turn) if line != M::OPENS => return false,
+            Found::Message(line, _) if line != M::OPENS => {
+                self.pass_buffer();
+                self.state = State::Line(Place::Line);
+            }
+            Found::Message(..) => {
+                if std::mem::take(&mut self.open) {
+                    messages.end(at, End::Lost);
+                }
+            }
+            Found::Chunk(size) => self.state = State::Trial(size),
+        }
+        true
+    }
+
     /// Nothing more comes; `ended`: because the connection was closed.
     pub(super) fn close<M: Messages>(&mut self, at: Timestamp, ended: bool, messages: &mut M) {
         let end = match self.state {
             _ if self.open => End::Lost,
             State::UntilClose if ended => End::Complete,
             State::Fixed(_) | State::Chunked(_) | State::UntilClose => End::Unfinished,
-            State::Line { .. } | State::Skip | State::Head => return,
+            State::Line(_) | State::Skip | State::Head | State::Trial(_) => return,
         };
         messages.end(at, end);
         *self = Self::default();
     }
 
-    fn find<'a>(&mut self, at: Timestamp, mut bytes: &'a [u8]) -> Option<(Found, &'a [u8])> {
-        while let Some(&first) = bytes.first() {
-            let line = memchr(b'\n', bytes).map(|end| end.saturating_add(1));
-            let (piece, rest) = bytes.split_at(line.unwrap_or(bytes.len()));
-            let State::Line { anchored } = self.state else {
-                self.pass(piece.len());
-                if line.is_some() {
-                    self.state = State::Line { anchored: false };
-                }
-                bytes = rest;
-                continue;
-            };
-            if self.buffer.is_empty() {
-                self.began = at;
-                if matches!(first, b'\r' | b'\n') {
-                    // Empty lines before a message are to be ignored (RFC 9112, section 2.2).
-                    bytes = bytes.get(1..).unwrap_or_default();
-                    continue;
-                }
-            }
-            bytes = rest;
-            if !self.hold(piece) {
-                self.pass_buffer();
-                self.pass(piece.len());
-                self.state = match line {
-                    Some(_) => State::Line { anchored: false },
-                    None => State::Skip,
-                };
-            } else if line.is_some() {
-                if let Some(found) = self.line(anchored) {
-                    return Some((found, bytes));
-                }
-                self.pass_buffer();
-                self.state = State::Line { anchored: false };
-            }
-        }
-        None
-    }
-
-    /// Buffers a piece of a line, unless that cannot open anything.
-    fn hold(&mut self, piece: &[u8]) -> bool {
-        let before = self.buffer.len();
-        if before.saturating_add(piece.len()) > LONGEST_HEAD {
-            return false;
-        }
-        let (start, rest) = piece.split_at(piece.len().min(LINE_START.saturating_sub(before)));
-        self.buffer.extend_from_slice(start);
-        if StartLine::may_begin(&self.buffer) || (self.open && Chunked::may_begin(&self.buffer)) {
-            self.buffer.extend_from_slice(rest);
-            return true;
-        }
-        self.buffer.truncate(before);
-        false
-    }
-
-    /// What the buffered line opens.
-    fn line(&mut self, anchored: bool) -> Option<Found> {
-        if let Some(line) = StartLine::parse(&self.buffer) {
-            self.state = State::Head;
-            return Some(Found::Message(line, anchored));
-        }
-        if !self.open {
-            return None;
-        }
-        Chunked::size_line(&self.buffer).map(Found::Chunk)
-    }
-
+    /// Goes on with a head; gives its framing if it ends here.
     fn head<'a, M: Messages>(
         &mut self,
         at: Timestamp,
@@ -291,8 +209,8 @@ impl Half {
         let (piece, rest) = bytes.split_at(line.unwrap_or(bytes.len()));
         if self.buffer.len().saturating_add(piece.len()) > LONGEST_HEAD {
             messages.broken(&self.buffer);
+            self.refuse_head();
             self.pass_buffer();
-            self.lost.get_or_insert(0);
             self.state = State::Skip;
             return (bytes, None);
         }
@@ -300,33 +218,41 @@ impl Half {
         if !(self.buffer.ends_with(b"\n\r\n") || self.buffer.ends_with(b"\n\n")) {
             return (rest, None);
         }
+        (rest, self.head_end(at, messages))
+    }
+
+    /// Gives the buffered head to `messages`, which know what follows it.
+    fn head_end<M: Messages>(&mut self, at: Timestamp, messages: &mut M) -> Option<Framing> {
         let framing = messages.head(RawHead {
             began: self.began,
             at,
             bytes: &mut self.buffer,
             resynced: self.lost.is_some(),
         });
-        self.lost = match framing {
-            Some(_) => None,
-            None => Some(self.buffer.len() as u64),
-        };
+        match framing {
+            Some(_) => self.lost = None,
+            None => {
+                self.refuse_head();
+                self.pass_buffer();
+            }
+        }
         self.buffer.clear();
         self.buffer.shrink_to(IDLE_BUFFER);
         self.state = match framing {
             Some(Framing::Fixed(left)) if left > 0 => State::Fixed(left),
             Some(Framing::Chunked) => State::Chunked(Chunked::new()),
             Some(Framing::UntilClose) => State::UntilClose,
-            _ => State::Line { anchored: false },
+            _ => State::Line(Place::Line),
         };
         match framing {
             Some(Framing::Fixed(0)) => messages.end(at, End::Complete),
             Some(Framing::Unknown) => {
                 messages.end(at, End::Lost);
-                self.lost = Some(0);
+                self.lose();
             }
             _ => {}
         }
-        (rest, framing)
+        framing
     }
 
     fn fixed<'a, M: Messages>(
@@ -346,7 +272,7 @@ impl Half {
     fn fixed_left<M: Messages>(&mut self, at: Timestamp, left: u64, messages: &mut M) {
         self.state = State::Fixed(left);
         if left == 0 {
-            self.state = State::Line { anchored: false };
+            self.state = State::Line(Place::Line);
             messages.end(at, End::Complete);
         }
     }
@@ -364,7 +290,7 @@ impl Half {
             Piece::Data(data) => messages.body(at, Segment::Data(data)),
             Piece::More => {}
             Piece::End => {
-                self.state = State::Line { anchored: false };
+                self.state = State::Line(Place::Line);
                 messages.end(at, End::Complete);
             }
             Piece::Broken => {
@@ -374,26 +300,47 @@ impl Half {
                 if !self.open {
                     messages.end(at, End::Lost);
                 }
-                self.lost.get_or_insert(0);
+                self.lose();
             }
         }
         rest
     }
 
-    /// Goes on with an open body at a chunk that was found after a hole.
-    fn resume<M: Messages>(&mut self, at: Timestamp, size: u64, messages: &mut M) {
-        let passed = self.lost.unwrap_or(0);
-        if passed > 0 {
-            let missing = Missing {
-                lost: passed,
-                cut: 0,
-            };
-            messages.body(at, Segment::Gap(missing));
+    /// Holds what may be a chunk until its end shows that it is one; then the open body
+    /// goes on with it.
+    fn trial<'a, M: Messages>(
+        &mut self,
+        at: Timestamp,
+        size: usize,
+        bytes: &'a [u8],
+        messages: &mut M,
+    ) -> &'a [u8] {
+        let need = size.saturating_add(2).saturating_sub(self.buffer.len());
+        let (piece, rest) = bytes.split_at(need.min(bytes.len()));
+        self.buffer.extend_from_slice(piece);
+        if piece.len() < need {
+            return rest;
         }
-        self.lost = Some(0);
+        let Some(data) = self.buffer.strip_suffix(b"\r\n") else {
+            self.pass_buffer();
+            self.state = State::Skip;
+            return rest;
+        };
+        let lost = self.lost.replace(0).unwrap_or(0);
+        if lost > 0 {
+            messages.body(at, Segment::Gap(Missing { lost, cut: 0 }));
+        }
+        if data.is_empty() {
+            self.state = State::Line(Place::Line);
+            messages.end(at, End::Complete);
+        } else {
+            messages.body(at, Segment::Data(data));
+            self.state = State::Chunked(Chunked::new());
+        }
         self.open = false;
         self.buffer.clear();
-        self.state = State::Chunked(Chunked::at_data(size));
+        self.buffer.shrink_to(IDLE_BUFFER);
+        rest
     }
 
     fn gap<M: Messages>(&mut self, at: Timestamp, missing: Missing, messages: &mut M) {
@@ -421,30 +368,32 @@ impl Half {
                 }
                 self.open = true;
             }
-            State::Head => {
-                messages.broken(&self.buffer);
-                messages.lost(at, missing);
-            }
-            State::Line { .. } | State::Skip if self.open => {
+            State::Line(_) | State::Skip | State::Trial(_) if self.open => {
                 messages.body(at, Segment::Gap(missing));
             }
-            State::Line { .. } | State::Skip => messages.lost(at, missing),
+            State::Line(_) | State::Skip | State::Trial(_) | State::Head => {
+                if !self.buffer.is_empty() {
+                    messages.broken(&self.buffer);
+                }
+                messages.lost(at, missing);
+            }
         }
-        self.lost.get_or_insert(0);
+        messages.lost_framing();
+        self.lose();
         self.pass_buffer();
-        self.state = State::Line { anchored: false };
+        self.state = State::Line(Place::Hole);
     }
 
-    /// Counts bytes that were seen and belong to nothing.
-    fn pass(&mut self, bytes: usize) {
-        if let Some(passed) = &mut self.lost {
-            *passed = passed.saturating_add(bytes as u64);
+    fn refuse_head(&mut self) {
+        self.refused_heads = self.refused_heads.saturating_add(1);
+        self.lose();
+    }
+
+    fn lose(&mut self) {
+        if self.lost.is_none() {
+            self.lost = Some(0);
+            self.lost_framing = self.lost_framing.saturating_add(1);
         }
-    }
-
-    fn pass_buffer(&mut self) {
-        self.pass(self.buffer.len());
-        self.buffer.clear();
     }
 }
 

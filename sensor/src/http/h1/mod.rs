@@ -6,17 +6,22 @@
 
 mod chunked;
 mod half;
+mod messages;
 mod pairing;
 mod parse;
+mod scan;
+mod sides;
 
 pub(super) use half::Half;
 pub(super) use pairing::Handover;
 
 use crate::event::Direction;
+use crate::http::Faults;
 use crate::stream::Segment;
 use crate::time::Timestamp;
 use half::Stop;
-use pairing::{Out, Pairing, Requests, Responses};
+use pairing::{Out, Pairing};
+use sides::{Requests, Responses};
 
 #[derive(Debug)]
 pub(super) struct H1 {
@@ -44,6 +49,15 @@ impl H1 {
     /// The first exchange number that is free.
     pub const fn next(&self) -> u64 {
         self.pairing.next()
+    }
+
+    /// Adds what went wrong here to `faults`.
+    pub fn add_faults(&self, faults: &mut Faults) {
+        for half in [&self.write, &self.read] {
+            faults.refused_heads = faults.refused_heads.saturating_add(half.refused_heads);
+            faults.lost_framing = faults.lost_framing.saturating_add(half.lost_framing);
+        }
+        faults.unpaired = faults.unpaired.saturating_add(self.pairing.unpaired);
     }
 
     /// Takes the next segment of one direction. Gives something where the connection is
@@ -97,6 +111,13 @@ impl H1 {
         pairing.close(at, out);
     }
 
+    #[cfg(test)]
+    pub fn held_bytes(&self) -> usize {
+        let exchanges = self.pairing.exchanges.capacity();
+        let exchanges = exchanges.saturating_mul(size_of::<pairing::Exchange>());
+        exchanges + self.write.held_bytes() + self.read.held_bytes()
+    }
+
     fn feed_requests<'a>(
         &mut self,
         at: Timestamp,
@@ -134,10 +155,7 @@ impl H1 {
 
     /// The sides were taken for each other.
     fn reverse(&mut self, at: Timestamp, out: &mut Out<'_>) {
-        let found = self.pairing.requester.opposite();
-        self.pairing.close(at, out);
-        let next = self.pairing.next();
-        self.pairing = Pairing::new(found, next);
+        self.pairing.reverse(at, out);
         if let Some(last) = self.last {
             self.half(last.opposite()).rescan();
         }

@@ -3,7 +3,7 @@
 //! In: the bytes of one head. Out: the head and its [`Framing`]. Must not know: what
 //! came before.
 
-use super::half::Framing;
+use super::messages::Framing;
 use crate::http::head::Version;
 use crate::http::head::{redact_url, without_userinfo};
 use crate::http::{Fields, RequestHead, ResponseHead};

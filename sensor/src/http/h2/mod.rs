@@ -57,6 +57,23 @@ pub struct Faults {
     pub evicted_streams: u64,
 }
 
+impl Faults {
+    pub fn add(&mut self, other: Self) {
+        let Self {
+            unknown_fields,
+            cut_blocks,
+            lost_sync,
+            skipped,
+            evicted_streams,
+        } = other;
+        self.unknown_fields = self.unknown_fields.saturating_add(unknown_fields);
+        self.cut_blocks = self.cut_blocks.saturating_add(cut_blocks);
+        self.lost_sync = self.lost_sync.saturating_add(lost_sync);
+        self.skipped = self.skipped.saturating_add(skipped);
+        self.evicted_streams = self.evicted_streams.saturating_add(evicted_streams);
+    }
+}
+
 /// An HTTP/2 connection.
 #[derive(Debug)]
 pub struct H2 {

@@ -6,8 +6,10 @@ mod anthropic;
 mod aws;
 mod cohere;
 mod google;
+mod llamacpp;
 mod mcp;
 mod media;
+mod mistral;
 mod ollama;
 mod openai;
 pub(super) mod realtime;
@@ -54,6 +56,8 @@ pub(super) trait Dialect: std::fmt::Debug + Sync {
 pub(super) struct Ask {
     /// Whether messages and tools are kept.
     pub(super) content: bool,
+    /// Whether the request has no holes, so that its lists may be counted.
+    pub(super) whole: bool,
     pub(super) operation: Option<&'static str>,
     pub(super) request: Request,
     pub(super) attributes: Attributes,

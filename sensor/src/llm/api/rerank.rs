@@ -16,7 +16,7 @@ wire! {
     struct Request<'a> {
         model: Str<'a> = "model" | "model_id",
         query: Str<'a>,
-        documents: List<Raw<'a>> = "documents" | "texts" | "inputs",
+        documents: Raw<'a> = "documents" | "texts" | "inputs",
     }
 
     struct Response<'a> {
@@ -45,7 +45,9 @@ impl Dialect for Rerank {
     fn request(&self, body: &str, ask: &mut Ask) {
         let asked: Request<'_> = parse(body).unwrap_or_default();
         ask.request.model = asked.model.boxed().or(ask.request.model.take());
-        if let Ok(count) = i64::try_from(asked.documents.len()) {
+        let documents: List<Raw<'_>> = asked.documents.parse();
+        let counts = ask.whole && asked.documents.is_list();
+        if let (true, Ok(count)) = (counts, i64::try_from(documents.len())) {
             ask.attributes.set(attr::DOCUMENT_COUNT, Value::Int(count));
         }
         if ask.content {

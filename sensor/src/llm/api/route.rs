@@ -2,7 +2,10 @@
 
 use smallvec::SmallVec;
 
-use super::{Dialect, anthropic, aws, cohere, google, ollama, openai, rerank, shape, tgi, watsonx};
+use super::{
+    Dialect, anthropic, aws, cohere, google, llamacpp, mistral, ollama, openai, rerank, shape, tgi,
+    watsonx,
+};
 
 /// What a path says.
 #[derive(Clone, Debug)]
@@ -68,6 +71,7 @@ pub(in crate::llm) fn by_path(provider: &str, path: &str) -> Option<Route> {
         "cohere" => cohere_path(&segments),
         "writer" => writer_path(&segments),
         "huggingface" => huggingface_path(&segments),
+        "mistral_ai" => mistral_path(&segments),
         _ => None,
     };
     own.or_else(|| google_path(&segments))
@@ -196,6 +200,15 @@ fn writer_path(path: &[&str]) -> Option<Route> {
     matches!(path, [.., "chat"]).then(|| Route::to(&openai::chat::Chat))
 }
 
+fn mistral_path(path: &[&str]) -> Option<Route> {
+    match path {
+        ["v1", "conversations"]
+        | ["v1", "conversations", _]
+        | ["v1", "conversations", _, "restart"] => Some(Route::to(&mistral::Conversations)),
+        _ => None,
+    }
+}
+
 fn huggingface_path(path: &[&str]) -> Option<Route> {
     match path {
         ["models", owner, model] => Some(Route::to(&tgi::Tgi).model(&format!("{owner}/{model}"))),
@@ -217,6 +230,7 @@ fn native_path(path: &[&str]) -> Option<Route> {
         [.., "generation", "text" | "text_stream"] => &watsonx::Watsonx,
         [.., "text", "chat" | "chat_stream"] => &openai::chat::Chat,
         ["generate" | "generate_stream"] => &tgi::Tgi,
+        ["completion" | "infill"] => &llamacpp::Completion,
         _ => return None,
     };
     let route = Route::to(dialect);

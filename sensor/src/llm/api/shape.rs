@@ -288,6 +288,7 @@ impl<'a> Shape<'a> {
             "rerank" => self.query.is_some(),
             "tgi" => self.inputs.is_some(),
             "gemini" | "gemini.embed" => self.gemini().is_some(),
+            "llamacpp.completion" => self.prompt.is_some(),
             "bedrock.agent" => self.input_text.is_some(),
             "watsonx" => self.watsonx.is_some(),
             "cohere.embed" => self.texts.is_some() || self.inputs.is_some(),

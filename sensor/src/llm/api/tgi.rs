@@ -98,7 +98,7 @@ impl Dialect for Tgi {
             if told.token.special.0 != Some(true) {
                 reply.text(0, None, told.token.text);
             }
-            if !reply.has_parts(0) {
+            if !reply.has_content() {
                 reply.text(0, None, told.text);
             }
             reply.ended |= told.text.is_some();

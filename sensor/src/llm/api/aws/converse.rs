@@ -1,10 +1,10 @@
 //! Converse: `POST /model/{id}/converse` and `…/converse-stream`; Amazon Nova speaks
 //! the same in InvokeModel.
 
-use crate::llm::api::openai::content::{Definition, role};
-use crate::llm::api::{Ask, Dialect, Event, media, strings};
+use super::content::{self, Block, Message, Reasoning, Tool, ToolUse};
+use crate::llm::api::{Ask, Dialect, Event, strings};
 use crate::llm::attr::{self, Attributes};
-use crate::llm::call::{ChatMessage, Name, Part, Value};
+use crate::llm::call::Value;
 use crate::llm::json::{Int, List, Num, Raw, Str, parse, wire};
 use crate::llm::reply::{Reply, ToolFragment};
 use crate::llm::usage::Tokens;
@@ -36,11 +36,6 @@ wire! {
         tools: List<Tool<'a>>,
     }
 
-    struct Tool<'a> {
-        spec: Definition<'a> = "toolSpec",
-        system: Definition<'a> = "systemTool",
-    }
-
     struct Guardrail<'a> {
         id: Str<'a> = "guardrailIdentifier",
         version: Str<'a> = "guardrailVersion",
@@ -62,58 +57,6 @@ wire! {
 
     struct Performance<'a> {
         latency: Str<'a>,
-    }
-
-    struct Message<'a> {
-        role: Str<'a>,
-        content: List<Raw<'a>>,
-    }
-
-    struct Block<'a> {
-        text: Str<'a>,
-        tool_use: ToolUse<'a> = "toolUse",
-        tool_result: ToolResult<'a> = "toolResult",
-        reasoning: Reasoning<'a> = "reasoningContent",
-        image: Raw<'a>,
-        document: Raw<'a>,
-        video: Raw<'a>,
-        audio: Raw<'a>,
-    }
-
-    struct ToolUse<'a> {
-        id: Str<'a> = "toolUseId",
-        name: Str<'a>,
-        input: Raw<'a>,
-        kind: Str<'a> = "type",
-    }
-
-    struct ToolResult<'a> {
-        id: Str<'a> = "toolUseId",
-        content: Raw<'a>,
-    }
-
-    struct Reasoning<'a> {
-        /// In a stream, the text; else an object that holds it.
-        text: Str<'a>,
-        inner: Inner<'a> = "reasoningText",
-    }
-
-    struct Inner<'a> {
-        text: Str<'a>,
-    }
-
-    struct Media<'a> {
-        format: Str<'a>,
-        source: Source<'a>,
-    }
-
-    struct Source<'a> {
-        bytes: Str<'a>,
-        s3: S3<'a> = "s3Location",
-    }
-
-    struct S3<'a> {
-        uri: Str<'a>,
     }
 
     struct Response<'a> {
@@ -205,7 +148,7 @@ impl Dialect for Converse {
             asked.tier.kind.or(asked.performance.latency),
         );
         if ask.content {
-            ask.request.system = parts(asked.system);
+            ask.request.system = content::parts(asked.system);
             let list: List<Message<'_>> = asked.messages.one_or_many();
             ask.request.messages = list.iter().flat_map(Message::messages).collect();
             ask.request.tools = asked.tools.tools.iter().map(Tool::value).collect();
@@ -283,27 +226,6 @@ impl StreamEvent<'_> {
     }
 }
 
-impl<'a> ToolUse<'a> {
-    fn is_the_clients(&self) -> bool {
-        self.name.is_some() && self.kind.key() != "server_tool_use"
-    }
-
-    fn fragment(&self) -> ToolFragment<'a> {
-        ToolFragment {
-            key: None,
-            id: self.id,
-            name: self.name,
-            arguments: self.input,
-        }
-    }
-}
-
-impl<'a> Reasoning<'a> {
-    fn text(&self) -> Str<'a> {
-        self.inner.text.or(self.text)
-    }
-}
-
 impl Usage {
     fn apply(&self, reply: &mut Reply) {
         reply.tokens.update(Tokens {
@@ -322,136 +244,5 @@ fn metadata(metrics: &Metrics, trace: Raw<'_>, tier: &Tier<'_>, attributes: &mut
     attributes.text(attr::SERVICE_TIER, tier.kind);
     if trace.text().contains("\"guardrail\"") {
         attributes.set(attr::GUARDRAIL_TRACED, Value::Bool(true));
-    }
-}
-
-impl Block<'_> {
-    fn add_to(&self, place: u64, raw: Raw<'_>, reply: &mut Reply) {
-        let key = Some(place);
-        if self.text.is_some() {
-            reply.text(0, key, self.text);
-        } else if self.tool_use.is_the_clients() {
-            reply.whole_tool(
-                0,
-                ToolFragment {
-                    key,
-                    ..self.tool_use.fragment()
-                },
-            );
-        } else if self.reasoning.text().is_some() {
-            reply.reasoning(0, key, self.reasoning.text());
-        } else {
-            reply.part(0, key, || self.part(raw));
-        }
-    }
-
-    fn part(&self, raw: Raw<'_>) -> Option<Part> {
-        if self.text.is_some() {
-            return self.text.string().map(Part::Text);
-        }
-        if self.tool_use.is_the_clients() {
-            return Some(self.tool_use.fragment().into_part());
-        }
-        if self.tool_result.id.is_some() {
-            return Some(Part::ToolCallResponse {
-                id: self.tool_result.id.boxed(),
-                response: answer(self.tool_result.content),
-            });
-        }
-        if self.reasoning.text().is_some() {
-            return self.reasoning.text().string().map(Part::Reasoning);
-        }
-        let media = [
-            ("image", self.image),
-            ("document", self.document),
-            ("video", self.video),
-            ("audio", self.audio),
-        ];
-        match media.into_iter().find(|(_, raw)| raw.is_some()) {
-            Some((modality, raw)) => Some(place(modality, raw)),
-            None => media::other(&only_key(raw)?, raw),
-        }
-    }
-}
-
-fn place(modality: &'static str, raw: Raw<'_>) -> Part {
-    let media: Media<'_> = raw.parse();
-    if let Some(part) = media::from_url(modality, media.source.s3.uri) {
-        return part;
-    }
-    let top = if modality == "document" {
-        "application"
-    } else {
-        modality
-    };
-    let mime = format!("{top}/{}", media.format.key());
-    let mime = if media.format.is_empty() { "" } else { &mime };
-    media::inline(modality, Str::plain(mime), media.source.bytes.key().len())
-}
-
-/// What a tool gave; large pieces by their size alone.
-fn answer(content: Raw<'_>) -> serde_json::Value {
-    let list: List<Raw<'_>> = content.one_or_many();
-    let read = |raw: &Raw<'_>| {
-        let block: Block<'_> = raw.parse();
-        if block.image.is_some() || block.document.is_some() || block.video.is_some() {
-            return Some(serde_json::json!({ "omitted_bytes": raw.text().len() }));
-        }
-        raw.value()
-    };
-    list.iter().filter_map(read).collect()
-}
-
-fn only_key(raw: Raw<'_>) -> Option<String> {
-    raw.value()?.as_object()?.keys().next().cloned()
-}
-
-/// The parts of a list of blocks, or of a mere string.
-fn parts(content: Raw<'_>) -> Vec<Part> {
-    if content.is_string() {
-        return content
-            .string()
-            .string()
-            .map(Part::Text)
-            .into_iter()
-            .collect();
-    }
-    let list: List<Raw<'_>> = content.one_or_many();
-    list.iter()
-        .filter_map(|raw| raw.parse::<Block<'_>>().part(*raw))
-        .collect()
-}
-
-impl Message<'_> {
-    /// What a user's message says of tools is a message of its own.
-    fn messages(&self) -> Vec<ChatMessage> {
-        let all = self
-            .content
-            .iter()
-            .filter_map(|raw| raw.parse::<Block<'_>>().part(*raw));
-        let (answers, rest): (Vec<_>, Vec<_>) =
-            all.partition(|part| matches!(part, Part::ToolCallResponse { .. }));
-        let message = |role, parts: Vec<Part>| ChatMessage {
-            role,
-            parts,
-            ..ChatMessage::default()
-        };
-        let mut messages = Vec::new();
-        if !answers.is_empty() {
-            messages.push(message(Name::Borrowed("tool"), answers));
-        }
-        if messages.is_empty() || !rest.is_empty() {
-            messages.push(message(role(self.role), rest));
-        }
-        messages
-    }
-}
-
-impl Tool<'_> {
-    fn value(&self) -> serde_json::Value {
-        if self.spec.name.is_some() {
-            return self.spec.value("function");
-        }
-        self.system.value("system_tool")
     }
 }

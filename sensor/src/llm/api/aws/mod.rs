@@ -1,6 +1,7 @@
 //! Amazon Bedrock's dialects.
 
 pub(super) mod agent;
+mod content;
 pub(super) mod converse;
 pub(super) mod invoke;
 pub(super) mod titan;

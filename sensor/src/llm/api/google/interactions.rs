@@ -152,7 +152,7 @@ impl Interaction<'_> {
     fn close(&self, reply: &mut Reply) {
         self.apply(reply);
         reply.finish(0, self.status);
-        if reply.has_parts(0) {
+        if reply.has_content() {
             return;
         }
         for (place, raw) in self.outputs.iter().enumerate() {

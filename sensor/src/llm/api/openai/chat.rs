@@ -13,10 +13,15 @@ use crate::llm::reply::{Reply, ToolFragment};
 pub(in crate::llm::api) struct Chat;
 
 wire! {
-    /// Parameters that Chat Completions and the older Completions share.
-    pub(super) struct Sampling<'a> {
-        pub(super) model: Str<'a>,
-        pub(super) stream: Bool,
+    /// A request of Chat Completions, or of the older Completions.
+    pub(super) struct Request<'a> {
+        model: Str<'a>,
+        stream: Bool,
+        messages: Raw<'a>,
+        pub(super) prompt: Raw<'a>,
+        tools: Raw<'a>,
+        functions: Raw<'a>,
+        tool_choice: Str<'a>,
         max_tokens: Int,
         max_completion_tokens: Int,
         temperature: Num,
@@ -27,20 +32,12 @@ wire! {
         stop: Raw<'a>,
         seed: Int = "seed" | "random_seed",
         n: Int,
-        service_tier: Str<'a>,
-        user: Str<'a> = "user" | "safety_identifier",
-    }
-
-    struct Request<'a> {
-        messages: Raw<'a>,
-        prompt: Str<'a>,
-        tools: Raw<'a>,
-        functions: Raw<'a>,
-        tool_choice: Str<'a>,
         reasoning_effort: Str<'a>,
         reasoning: Reasoning<'a>,
         response_format: Format<'a>,
         modalities: List<Str<'a>>,
+        service_tier: Str<'a>,
+        user: Str<'a> = "user" | "safety_identifier",
     }
 
     struct Reasoning<'a> {
@@ -84,7 +81,8 @@ wire! {
     }
 }
 
-impl Sampling<'_> {
+impl Request<'_> {
+    /// Everything but what is content.
     pub(super) fn apply(&self, ask: &mut Ask) {
         let request = &mut ask.request;
         request.model = self.model.boxed().or(request.model.take());
@@ -98,9 +96,23 @@ impl Sampling<'_> {
         request.stop_sequences = strings(self.stop);
         request.seed = self.seed.0;
         request.choice_count = self.n.0;
+        request.reasoning_level = self.reasoning_effort.or(self.reasoning.effort).boxed();
+        request.output_type = self.output_type();
         ask.attributes
             .text(attr::REQUEST_SERVICE_TIER, self.service_tier);
         ask.attributes.text(attr::END_USER, self.user);
+        ask.attributes.text(attr::TOOL_CHOICE, self.tool_choice);
+    }
+
+    fn output_type(&self) -> Option<Name> {
+        if self.modalities.iter().any(|m| m.key() == "audio") {
+            return Some(Name::Borrowed("speech"));
+        }
+        match self.response_format.kind.key() {
+            "json_object" | "json_schema" | "json" => Some(Name::Borrowed("json")),
+            "text" => Some(Name::Borrowed("text")),
+            _ => None,
+        }
     }
 }
 
@@ -118,18 +130,11 @@ impl Dialect for Chat {
     }
 
     fn request(&self, body: &str, ask: &mut Ask) {
-        let sampling: Sampling<'_> = parse(body).unwrap_or_default();
-        sampling.apply(ask);
         let request: Request<'_> = parse(body).unwrap_or_default();
-        ask.request.reasoning_level = request
-            .reasoning_effort
-            .or(request.reasoning.effort)
-            .boxed();
-        ask.request.output_type = output_type(&request);
-        ask.attributes.text(attr::TOOL_CHOICE, request.tool_choice);
+        request.apply(ask);
         if ask.content {
             ask.request.messages = content::messages(request.messages);
-            if let Some(prompt) = request.prompt.string() {
+            if let Some(prompt) = request.prompt.string().string() {
                 ask.request.messages.push(user_message(Part::Text(prompt)));
             }
             ask.request.tools = content::tools(request.tools.or(request.functions));
@@ -266,16 +271,5 @@ impl Message<'_> {
                 _ => reply.part(at, None, || content::part(*raw)),
             }
         }
-    }
-}
-
-fn output_type(request: &Request<'_>) -> Option<Name> {
-    if request.modalities.iter().any(|m| m.key() == "audio") {
-        return Some(Name::Borrowed("speech"));
-    }
-    match request.response_format.kind.key() {
-        "json_object" | "json_schema" | "json" => Some(Name::Borrowed("json")),
-        "text" => Some(Name::Borrowed("text")),
-        _ => None,
     }
 }

@@ -1,6 +1,6 @@
 //! Completions: `POST …/completions`, text in and text out.
 
-use super::chat::Sampling;
+use super::chat::Request;
 use super::usage::Usage;
 use crate::llm::api::{Ask, Dialect, Event, strings, user_message};
 use crate::llm::attr;
@@ -13,10 +13,6 @@ use crate::llm::reply::Reply;
 pub(in crate::llm::api) struct Completions;
 
 wire! {
-    struct Request<'a> {
-        prompt: Raw<'a>,
-    }
-
     struct Response<'a> {
         id: Str<'a>,
         model: Str<'a>,
@@ -54,10 +50,9 @@ impl Dialect for Completions {
     }
 
     fn request(&self, body: &str, ask: &mut Ask) {
-        let sampling: Sampling<'_> = parse(body).unwrap_or_default();
-        sampling.apply(ask);
+        let request: Request<'_> = parse(body).unwrap_or_default();
+        request.apply(ask);
         if ask.content {
-            let request: Request<'_> = parse(body).unwrap_or_default();
             let prompts = strings(request.prompt).into_iter();
             let messages = prompts.map(|text| user_message(Part::Text(text.into())));
             ask.request.messages = messages.collect();

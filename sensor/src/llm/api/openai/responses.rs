@@ -134,64 +134,72 @@ impl Dialect for Responses {
 
 impl StreamEvent<'_> {
     fn apply(&self, reply: &mut Reply) {
-        let place = self.output_index.count();
-        let call = ToolFragment {
-            key: place,
-            ..ToolFragment::default()
-        };
-        match self
-            .kind
-            .key()
-            .strip_prefix("response.")
-            .unwrap_or(self.kind.key())
-        {
-            "output_text.delta" | "text.delta" => reply.text(0, place, self.delta.string()),
-            "output_audio_transcript.delta" | "audio_transcript.delta" => {
-                reply.transcript(0, self.delta.string());
-            }
-            "output_audio.delta" | "audio.delta" => {
-                reply.media(0, "audio", Str::default(), self.delta.string().key().len());
-            }
-            "refusal.delta" => reply.refusal(0, self.delta.string()),
-            "reasoning_text.delta" | "reasoning_summary_text.delta" | "reasoning.delta" => {
-                reply.reasoning(0, place, self.delta.string());
-            }
-            "function_call_arguments.delta" | "custom_tool_call_input.delta" => {
-                let arguments = self.delta;
-                reply.tool(0, ToolFragment { arguments, ..call });
-            }
-            "output_item.added" => {
-                let item: Item<'_> = self.item.parse();
-                if let Some(begun) = item.tool_call() {
-                    let arguments = Raw::default();
-                    reply.tool(
-                        0,
-                        ToolFragment {
-                            key: place,
-                            arguments,
-                            ..begun
-                        },
-                    );
-                }
-            }
-            "output_item.done" => self.item_done(place, reply),
+        let kind = self.kind.key();
+        let kind = kind.strip_prefix("response.").unwrap_or(kind);
+        match kind {
+            "created" | "in_progress" | "queued" => self.response.apply(reply),
+            "output_item.added" => self.item_added(reply),
+            "output_item.done" => self.item_done(reply),
             "completed" | "incomplete" | "failed" | "done" | "cancelled" => {
                 self.response.close(reply);
                 reply.ended = true;
             }
-            "created" | "in_progress" | "queued" => self.response.apply(reply),
             "error" => {
                 let failure = error::member(self.error);
                 reply.fail(failure.unwrap_or_else(|| error::failure(self.code, self.message)));
             }
             kind if kind.ends_with("partial_image") => reply.progressed(),
+            kind => self.delta(kind, reply),
+        }
+    }
+
+    /// A piece of an item.
+    fn delta(&self, kind: &str, reply: &mut Reply) {
+        let key = self.output_index.count();
+        let text = self.delta.string();
+        match kind {
+            "output_text.delta" | "text.delta" => reply.text(0, key, text),
+            "output_audio_transcript.delta" | "audio_transcript.delta" => reply.transcript(0, text),
+            "output_audio.delta" | "audio.delta" => {
+                reply.media(0, "audio", Str::default(), text.key().len());
+            }
+            "refusal.delta" => reply.refusal(0, text),
+            "reasoning_text.delta" | "reasoning_summary_text.delta" | "reasoning.delta" => {
+                reply.reasoning(0, key, text);
+            }
+            "function_call_arguments.delta" | "custom_tool_call_input.delta" => {
+                let arguments = self.delta;
+                reply.tool(
+                    0,
+                    ToolFragment {
+                        key,
+                        arguments,
+                        ..ToolFragment::default()
+                    },
+                );
+            }
             _ => {}
         }
     }
 
+    fn item_added(&self, reply: &mut Reply) {
+        let key = self.output_index.count();
+        if let Some(begun) = self.item.parse::<Item<'_>>().tool_call() {
+            let arguments = Raw::default();
+            reply.tool(
+                0,
+                ToolFragment {
+                    key,
+                    arguments,
+                    ..begun
+                },
+            );
+        }
+    }
+
     /// The item as a whole takes the place of its pieces.
-    fn item_done(&self, place: Option<u64>, reply: &mut Reply) {
-        let place = place.unwrap_or_default();
+    fn item_done(&self, reply: &mut Reply) {
+        let place = self.output_index.count().unwrap_or_default();
         let item: Item<'_> = self.item.parse();
         reply.restart_block(0, place);
         item.add_to(place, self.item, reply);
@@ -207,9 +215,6 @@ impl Response<'_> {
         reply.set_model(self.model);
         reply.tokens.update(self.usage.tokens());
         self.usage.extras(&mut reply.attributes);
-        reply
-            .attributes
-            .text(attr::RESPONSE_SERVICE_TIER, self.service_tier);
         if let Some(conversation) = conversation(self.conversation) {
             reply.conversation_id = Some(conversation);
         }
@@ -221,6 +226,10 @@ impl Response<'_> {
     /// The response as it ends: why, and all of its output.
     pub(in crate::llm::api) fn close(&self, reply: &mut Reply) {
         self.apply(reply);
+        // Until the end it is the tier that was asked for.
+        reply
+            .attributes
+            .text(attr::RESPONSE_SERVICE_TIER, self.service_tier);
         let reason = self
             .incomplete_details
             .reason

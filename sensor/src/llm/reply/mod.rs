@@ -3,10 +3,16 @@
 //! In: borrowed pieces. Out: [`Response`], [`Tokens`], failure. Must not know:
 //! dialects, times.
 
-use super::attr::{self, Attributes};
-use super::call::{ChatMessage, Failure, Media, MediaSource, Name, Part, Response, Usage, Value};
-use super::json::{Raw, Str};
+use super::attr::Attributes;
+use super::call::{ChatMessage, Failure, Name, Part, Response, Usage};
+use super::json::Str;
 use super::usage::Tokens;
+
+mod beside;
+mod slot;
+
+use slot::Slot;
+pub(super) use slot::ToolFragment;
 
 /// Choices kept of one reply.
 const MAX_CHOICES: usize = 128;
@@ -36,6 +42,8 @@ pub(super) struct Reply {
     choices: Vec<Choice>,
     /// Content came since [`Reply::take_progress`].
     progress: bool,
+    /// Content came before that.
+    begun: bool,
     /// Bytes of text of the first choice that [`Reply::new_text`] has given.
     told: usize,
 }
@@ -45,27 +53,6 @@ struct Choice {
     role: Option<Name>,
     finish: Option<Box<str>>,
     slots: Vec<Slot>,
-}
-
-/// A part under construction.
-#[derive(Debug)]
-struct Slot {
-    /// The provider's number for it; `None` where it numbers none.
-    key: Option<u64>,
-    part: Part,
-    /// Nothing may be added: it is whole, or what came next is lost.
-    closed: bool,
-}
-
-/// A tool call, or a fragment of one.
-#[derive(Clone, Copy, Default)]
-pub(super) struct ToolFragment<'a> {
-    /// The provider's number for it; `None` where it numbers none.
-    pub(super) key: Option<u64>,
-    pub(super) id: Str<'a>,
-    pub(super) name: Str<'a>,
-    /// JSON, or a string that holds (a piece of) JSON.
-    pub(super) arguments: Raw<'a>,
 }
 
 impl Reply {
@@ -98,17 +85,22 @@ impl Reply {
     }
 
     pub(super) fn role(&mut self, choice: usize, role: Str<'_>) {
+        if role.is_empty() {
+            return;
+        }
         let Some(choice) = self.choice(choice).filter(|c| c.role.is_none()) else {
             return;
         };
         choice.role = match role.key() {
-            "" => None,
             "assistant" | "model" => Some(Name::Borrowed("assistant")),
             _ => role.string().map(Name::Owned),
         };
     }
 
     pub(super) fn finish(&mut self, choice: usize, reason: Str<'_>) {
+        if reason.is_empty() {
+            return;
+        }
         if let Some(choice) = self.choice(choice) {
             replace(&mut choice.finish, reason);
         }
@@ -163,62 +155,6 @@ impl Reply {
         );
         if let Some(Part::Reasoning(kept)) = slot {
             text.append_to(kept);
-        }
-    }
-
-    /// Adds to the words with which the model refuses.
-    pub(super) fn refusal(&mut self, choice: usize, text: Str<'_>) {
-        if !text.is_empty() {
-            self.attributes.set(attr::REFUSED, Value::Bool(true));
-            self.words(choice, "refusal", text);
-        }
-    }
-
-    /// Adds to the words of what the model speaks.
-    pub(super) fn transcript(&mut self, choice: usize, text: Str<'_>) {
-        if !text.is_empty() {
-            self.words(choice, "transcript", text);
-        }
-    }
-
-    /// Counts bytes (as encoded) of media that the model makes; they are not kept.
-    pub(super) fn media(
-        &mut self,
-        choice: usize,
-        modality: &'static str,
-        mime: Str<'_>,
-        bytes: usize,
-    ) {
-        self.progress = true;
-        let more = u64::try_from(bytes).unwrap_or(u64::MAX);
-        let fits = |part: &Part| matches!(part, Part::Media(m) if m.modality == modality);
-        let slot = self.slot(choice, None, fits, || {
-            Part::Media(Media {
-                modality: Name::Borrowed(modality),
-                mime_type: mime.boxed(),
-                source: MediaSource::Inline { bytes: 0 },
-            })
-        });
-        if let Some(Part::Media(Media {
-            source: MediaSource::Inline { bytes },
-            ..
-        })) = slot
-        {
-            *bytes = bytes.saturating_add(more);
-        }
-    }
-
-    /// Adds to words that are not the model's text.
-    fn words(&mut self, choice: usize, kind: &'static str, text: Str<'_>) {
-        self.progress = true;
-        let fits = |part: &Part| matches!(part, Part::Other(p) if p.get("type").is_some_and(|t| t == kind));
-        let slot = self.slot(choice, None, fits, || {
-            Part::Other(serde_json::json!({ "type": kind, "content": "" }))
-        });
-        if let Some(Part::Other(part)) = slot
-            && let Some(serde_json::Value::String(words)) = part.get_mut("content")
-        {
-            text.append_to(words);
         }
     }
 
@@ -290,21 +226,26 @@ impl Reply {
         }
     }
 
-    /// Bytes of the reply are missing here: nothing is added to what began before.
+    /// Bytes of the reply are missing here: nothing is added to what began before, and
+    /// counts that a missing event may have replaced are forgotten.
     pub(super) fn gap(&mut self) {
+        if !self.ended {
+            self.tokens = Tokens::default();
+        }
         for slot in self.choices.iter_mut().flat_map(|c| &mut c.slots) {
             slot.closed = true;
         }
     }
 
     pub(super) fn take_progress(&mut self) -> bool {
-        std::mem::take(&mut self.progress)
+        let progress = std::mem::take(&mut self.progress);
+        self.begun |= progress;
+        progress
     }
 
-    pub(super) fn has_parts(&self, choice: usize) -> bool {
-        self.choices
-            .get(choice)
-            .is_some_and(|c| !c.slots.is_empty())
+    /// Whether any content came, kept or not.
+    pub(super) fn has_content(&self) -> bool {
+        self.begun || self.progress
     }
 
     /// The next piece of the first choice's text that was not given yet.
@@ -404,63 +345,6 @@ impl Reply {
             None => return None,
         };
         slots.get_mut(at).map(|slot| &mut slot.part)
-    }
-}
-
-impl ToolFragment<'_> {
-    pub(super) fn into_part(self) -> Part {
-        Part::ToolCall {
-            id: self.id.boxed(),
-            name: self.name.boxed().unwrap_or_default(),
-            arguments: self.arguments.is_some().then(|| {
-                let mut text = String::new();
-                append(self.arguments, &mut text);
-                text
-            }),
-        }
-    }
-}
-
-fn append(arguments: Raw<'_>, text: &mut String) {
-    if arguments.is_string() {
-        arguments.string().append_to(text);
-    } else {
-        text.push_str(arguments.text());
-    }
-}
-
-impl Slot {
-    /// Whether `fragment` belongs to this tool call. Some servers number every call 0
-    /// and tell them apart by id; some number none.
-    fn continues(&self, fragment: ToolFragment<'_>) -> bool {
-        let Part::ToolCall { id, .. } = &self.part else {
-            return false;
-        };
-        let same_id = match id.as_deref() {
-            Some(id) if !fragment.id.is_empty() => fragment.id.key() == id,
-            _ => fragment.id.is_empty() || fragment.key.is_some(),
-        };
-        same_id && self.key == fragment.key
-    }
-
-    fn extend(&mut self, fragment: ToolFragment<'_>) {
-        let Part::ToolCall {
-            id,
-            name,
-            arguments,
-        } = &mut self.part
-        else {
-            return;
-        };
-        if id.is_none() {
-            *id = fragment.id.boxed();
-        }
-        if name.is_empty() {
-            *name = fragment.name.boxed().unwrap_or_default();
-        }
-        if fragment.arguments.is_some() {
-            append(fragment.arguments, arguments.get_or_insert_default());
-        }
     }
 }
 

@@ -11,6 +11,12 @@ use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Vis
 use serde_json::value::RawValue;
 use smallvec::SmallVec;
 
+mod escape;
+mod wire;
+
+use escape::unescape;
+pub(super) use wire::{Key, absent_unless_list, wire};
+
 /// Elements kept of any one list; the rest is skipped.
 const MAX_LIST: usize = 16_384;
 
@@ -164,55 +170,6 @@ impl<'de: 'a, 'a> Deserialize<'de> for Str<'a> {
     }
 }
 
-/// Undoes the escapes of a JSON string (RFC 8259, section 7). What is no escape, and
-/// a surrogate without its other half, becomes U+FFFD.
-fn unescape(raw: &str, out: &mut String) {
-    let mut rest = raw;
-    while let Some((plain, escape)) = rest.split_once('\\') {
-        out.push_str(plain);
-        let mut chars = escape.chars();
-        let c = match chars.next() {
-            Some('n') => '\n',
-            Some('t') => '\t',
-            Some('r') => '\r',
-            Some('b') => '\u{8}',
-            Some('f') => '\u{c}',
-            Some(c @ ('"' | '\\' | '/')) => c,
-            Some('u') => {
-                let (c, after) = code_point(chars.as_str());
-                chars = after.chars();
-                c
-            }
-            _ => char::REPLACEMENT_CHARACTER,
-        };
-        out.push(c);
-        rest = chars.as_str();
-    }
-    out.push_str(rest);
-}
-
-/// The character that follows `\u`, and what comes after it.
-fn code_point(text: &str) -> (char, &str) {
-    let Some((high, rest)) = code_unit(text) else {
-        return (char::REPLACEMENT_CHARACTER, text);
-    };
-    let low = rest.strip_prefix("\\u").and_then(code_unit);
-    if let Some((low, after)) = low
-        && let Some(Ok(c)) = char::decode_utf16([high, low]).next()
-        && c.len_utf16() == 2
-    {
-        return (c, after);
-    }
-    let c = char::from_u32(high.into()).unwrap_or(char::REPLACEMENT_CHARACTER);
-    (c, rest)
-}
-
-fn code_unit(text: &str) -> Option<(u16, &str)> {
-    let (digits, rest) = text.split_at_checked(4)?;
-    let unit = u16::from_str_radix(digits, 16).ok()?;
-    Some((unit, rest))
-}
-
 /// A whole number; one written as `1.0` or `"1"` counts.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Int(pub(super) Option<i64>);
@@ -328,117 +285,80 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for List<T> {
     }
 }
 
-/// The key of a member, borrowed wherever it has no escapes.
-pub(super) struct Key<'a>(Cow<'a, str>);
+#[cfg(test)]
+mod tests {
+    use super::{Bool, Int, List, Num, Raw, Str, parse, wire};
 
-impl Key<'_> {
-    pub(super) fn as_str(&self) -> &str {
-        &self.0
+    wire! {
+        struct Thing<'a> {
+            name: Str<'a> = "name" | "title",
+            count: Int,
+            ratio: Num,
+            flag: Bool,
+            list: List<Part<'a>>,
+            part: Part<'a>,
+            raw: Raw<'a>,
+        }
+
+        struct Part<'a> {
+            text: Str<'a>,
+        }
+    }
+
+    fn thing(text: &str) -> Thing<'_> {
+        parse(text).expect("JSON")
+    }
+
+    #[test]
+    fn fields_are_read_under_each_of_their_names() {
+        let read = thing(r#" {"title":"a\u0062","count":3,"ratio":0.5,"flag":true} trailing"#);
+        assert_eq!(read.name.string().as_deref(), Some("ab"));
+        assert_eq!(
+            (read.count.0, read.ratio.0, read.flag.0),
+            (Some(3), Some(0.5), Some(true))
+        );
+    }
+
+    #[test]
+    fn a_field_of_another_type_is_absent_and_the_rest_stays() {
+        let read = thing(
+            r#"{"count":{"x":[1]},"name":["a"],"list":{"text":"b"},"part":7,"flag":null,
+               "ratio":"2.5","unknown":[{"deep":[[]]}],"raw":null,"name":"last"}"#,
+        );
+        assert_eq!(read.count.0, None);
+        assert_eq!(read.name.key(), "last");
+        assert!(read.list.is_empty() && !read.part.text.is_some() && !read.raw.is_some());
+        assert_eq!((read.ratio.0, read.flag.0), (Some(2.5), None));
+    }
+
+    #[test]
+    fn numbers_are_read_as_they_are_written() {
+        let count = |text: &str| parse::<Int>(text).expect("JSON").0;
+        assert_eq!(count("1.0"), Some(1));
+        assert_eq!(count("\"12\""), Some(12));
+        assert_eq!(count("1e3"), Some(1000));
+        assert_eq!(count("1.5"), None);
+        assert_eq!(count("1e400"), None);
+        assert_eq!(count("99999999999999999999"), None);
+        assert_eq!(parse::<Int>("-1").expect("JSON").count(), None);
+    }
+
+    #[test]
+    fn a_list_of_anything_keeps_its_length() {
+        let read = thing(r#"{"list":[{"text":"a"},3,null,{"text":"b"}]}"#);
+        let texts: Vec<_> = read.list.iter().map(|p| p.text.key()).collect();
+        assert_eq!(texts, ["a", "", "", "b"]);
+    }
+
+    #[test]
+    fn depth_is_no_danger() {
+        let deep = format!(
+            "{{\"raw\":{}1{},\"count\":1}}",
+            "[".repeat(100_000),
+            "]".repeat(100_000)
+        );
+        let read = thing(&deep);
+        assert_eq!(read.count.0, Some(1));
+        assert!(read.raw.value().is_none());
     }
 }
-
-impl<'de: 'a, 'a> Deserialize<'de> for Key<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Text;
-        impl<'de> Visitor<'de> for Text {
-            type Value = Key<'de>;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("a key")
-            }
-
-            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
-                Ok(Key(Cow::Borrowed(text)))
-            }
-
-            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-                Ok(Key(Cow::Owned(text.to_owned())))
-            }
-        }
-        deserializer.deserialize_str(Text)
-    }
-}
-
-/// Visits of values that are neither object nor list: the default.
-macro_rules! absent_unless_list {
-    () => {
-        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            f.write_str("any value")
-        }
-
-        fn visit_unit<E>(self) -> Result<Self::Value, E> {
-            Ok(Default::default())
-        }
-
-        fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
-            Ok(Default::default())
-        }
-
-        fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
-            Ok(Default::default())
-        }
-
-        fn visit_u64<E>(self, _: u64) -> Result<Self::Value, E> {
-            Ok(Default::default())
-        }
-
-        fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
-            Ok(Default::default())
-        }
-
-        fn visit_str<E>(self, _: &str) -> Result<Self::Value, E> {
-            Ok(Default::default())
-        }
-    };
-}
-pub(super) use absent_unless_list;
-
-/// Declares structs that read themselves from JSON objects. A field's key is its name,
-/// or each of the names after `=`; its type is one of this file or another such struct.
-/// Anything but an object reads as the default.
-macro_rules! wire {
-    ($(
-        $(#[$meta:meta])*
-        $vis:vis struct $name:ident $(<$lt:lifetime>)? {
-            $( $(#[$doc:meta])* $fvis:vis $field:ident : $ty:ty $(= $($key:literal)|+)? ),* $(,)?
-        }
-    )*) => {$(
-        $(#[$meta])*
-        #[derive(Default)]
-        $vis struct $name $(<$lt>)? {
-            $( $(#[$doc])* $fvis $field: $ty, )*
-        }
-
-        impl<'de $(: $lt, $lt)?> ::serde::Deserialize<'de> for $name $(<$lt>)? {
-            fn deserialize<D: ::serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                struct Members $(<$lt>)? (::std::marker::PhantomData<fn() -> $name $(<$lt>)?>);
-
-                impl<'de $(: $lt, $lt)?> ::serde::de::Visitor<'de> for Members $(<$lt>)? {
-                    type Value = $name $(<$lt>)?;
-
-                    $crate::llm::json::absent_unless_list!();
-
-                    fn visit_seq<A: ::serde::de::SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-                        while seq.next_element::<::serde::de::IgnoredAny>()?.is_some() {}
-                        Ok(Default::default())
-                    }
-
-                    fn visit_map<A: ::serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                        let mut this = Self::Value::default();
-                        while let Some(key) = map.next_key::<$crate::llm::json::Key<'de>>()? {
-                            match key.as_str() {
-                                $( $crate::llm::json::wire!(@key $field $($($key)|+)?) => this.$field = map.next_value()?, )*
-                                _ => { map.next_value::<::serde::de::IgnoredAny>()?; }
-                            }
-                        }
-                        Ok(this)
-                    }
-                }
-                deserializer.deserialize_any(Members(::std::marker::PhantomData))
-            }
-        }
-    )*};
-    (@key $field:ident) => { stringify!($field) };
-    (@key $field:ident $($key:literal)|+) => { $($key)|+ };
-}
-pub(super) use wire;

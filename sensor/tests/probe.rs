@@ -1,0 +1,387 @@
+//! Live probes on a real program: every byte that crosses is delivered, or told to be
+//! missing at its place.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use llmtap::event::{ConnectionId, Direction, Event, EventKind, Origin, Verdict};
+use llmtap::probe::{Options, Pids, Sensor};
+
+/// One at a time: they share the machine's uprobes, and loads take memory.
+static TURN: Mutex<()> = Mutex::new(());
+
+/// A Python program that is client and server, see `support/traffic.py`.
+struct Traffic {
+    child: Child,
+    orders: ChildStdin,
+    answers: BufReader<ChildStdout>,
+    folder: PathBuf,
+    /// Local addresses that it told.
+    at: Vec<String>,
+}
+
+impl Traffic {
+    fn start(test: &str) -> Self {
+        Self::start_with(test, |_| {})
+    }
+
+    fn start_with(test: &str, prepare: impl FnOnce(&mut Command)) -> Self {
+        let folder = std::env::temp_dir().join(format!("llmtap-{test}-{}", std::process::id()));
+        fs::create_dir_all(&folder).expect("temporary folder");
+        let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("key");
+        let (certificate, key) = (folder.join("cert.pem"), folder.join("key.pem"));
+        fs::write(&certificate, pair.cert.pem()).expect("writable");
+        fs::write(&key, pair.signing_key.serialize_pem()).expect("writable");
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/traffic.py");
+        let mut command = Command::new("python3");
+        command
+            .arg(script)
+            .arg(folder.join("sent"))
+            .args([&certificate, &key])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
+        prepare(&mut command);
+        let mut child = command.spawn().expect("python3 is installed");
+        let mut traffic = Self {
+            orders: child.stdin.take().expect("piped"),
+            answers: BufReader::new(child.stdout.take().expect("piped")),
+            child,
+            folder,
+            at: vec![],
+        };
+        traffic.answer("start");
+        traffic
+    }
+
+    fn order(&mut self, order: &str) {
+        writeln!(self.orders, "{order}").expect("it listens");
+        self.answer(order);
+    }
+
+    fn answer(&mut self, order: &str) {
+        loop {
+            let mut line = String::new();
+            assert_ne!(
+                self.answers.read_line(&mut line).expect("text"),
+                0,
+                "{order}"
+            );
+            match line.trim().strip_prefix("at ") {
+                Some(address) => self.at.push(address.replace(' ', ":")),
+                None if line.trim() == "done" => return,
+                None => panic!("{order}: {line}"),
+            }
+        }
+    }
+
+    /// All that the client sent.
+    fn sent(&self) -> Vec<u8> {
+        fs::read(self.folder.join("sent")).expect("written")
+    }
+}
+
+impl Drop for Traffic {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// One direction: pieces by the position of their first byte.
+#[derive(Default)]
+struct Side {
+    pieces: Vec<(u64, Vec<u8>)>,
+    end: u64,
+    lost: u64,
+    cut: u64,
+}
+
+impl Side {
+    fn delivered(&self) -> u64 {
+        self.pieces
+            .iter()
+            .map(|(_, bytes)| bytes.len() as u64)
+            .sum()
+    }
+
+    /// Every piece is what was sent there, and the sum of all is what was sent.
+    fn assert_tells(&self, sent: &[u8]) {
+        for (at, bytes) in &self.pieces {
+            let at = usize::try_from(*at).expect("small");
+            assert!(sent[at..].starts_with(bytes), "other bytes at {at}");
+        }
+        assert_eq!(self.end, sent.len() as u64, "bytes told of");
+    }
+}
+
+#[derive(Default)]
+struct Seen {
+    write: BTreeMap<ConnectionId, Side>,
+    origins: BTreeMap<ConnectionId, Origin>,
+    closed: Vec<ConnectionId>,
+}
+
+impl Seen {
+    fn event(&mut self, event: Event<'_>) {
+        match event.kind {
+            EventKind::Open(origin) => {
+                self.origins
+                    .entry(event.connection)
+                    .or_default()
+                    .update(*origin);
+            }
+            EventKind::Close => self.closed.push(event.connection),
+            EventKind::Data {
+                direction: Direction::Write,
+                missing,
+                bytes,
+            } => {
+                let side = self.write.entry(event.connection).or_default();
+                side.lost += missing.lost;
+                side.cut += missing.cut;
+                let at = side.end + missing.total();
+                side.end = at + bytes.len() as u64;
+                side.pieces.push((at, bytes.to_vec()));
+            }
+            EventKind::Data { .. } => {}
+        }
+    }
+
+    /// The connection whose client end has this address.
+    fn client(&self, address: &str) -> ConnectionId {
+        let is_it = |o: &Origin| o.local.is_some_and(|local| local.to_string() == address);
+        let found = self.origins.iter().find(|(_, origin)| is_it(origin));
+        *found
+            .unwrap_or_else(|| panic!("no connection at {address}"))
+            .0
+    }
+
+    fn drain(&mut self, sensor: &mut Sensor) {
+        sensor.drain(&mut |event| self.event(event));
+    }
+
+    fn finish(&mut self, sensor: Sensor) {
+        sensor.finish(&mut |event| self.event(event));
+    }
+}
+
+fn sensor_for(traffic: &Traffic, options: Options) -> Sensor {
+    let pids = Pids::Only(vec![traffic.child.id()]);
+    Sensor::start(&Options { pids, ..options }).expect("root, and an object built before")
+}
+
+/// Sends one request of `length` over a connection of `kind` and compares.
+fn delivers_all(test: &str, kind: &str, order: &str) {
+    let _turn = TURN.lock();
+    let mut traffic = Traffic::start(test);
+    let sensor = sensor_for(&traffic, Options::default());
+    traffic.order(kind);
+    traffic.order(order);
+    let mut seen = Seen::default();
+    seen.finish(sensor);
+    let client = seen.client(&traffic.at[0]);
+    let side = &seen.write[&client];
+    assert_eq!((side.lost, side.cut), (0, 0));
+    side.assert_tells(&traffic.sent());
+}
+
+#[test]
+#[ignore = "needs root and the eBPF object"]
+fn eight_megabytes_in_one_tls_write() {
+    delivers_all("tls8", "tls", "send 8000000");
+}
+
+#[test]
+#[ignore = "needs root and the eBPF object"]
+fn eight_megabytes_over_a_plain_socket() {
+    delivers_all("plain8", "plain", "send 8000000");
+}
+
+#[test]
+#[ignore = "needs root and the eBPF object"]
+fn buffers_of_a_vector() {
+    delivers_all("vector", "plain", "vector 300000");
+}
+
+#[test]
+#[ignore = "needs root and the eBPF object"]
+fn what_a_full_ring_loses_is_told_at_its_place() {
+    let _turn = TURN.lock();
+    for kind in ["tls", "plain"] {
+        let mut traffic = Traffic::start("loss");
+        let options = Options {
+            ring_bytes: 1 << 20,
+            turn_limit: 1 << 30,
+            ..Options::default()
+        };
+        let mut sensor = sensor_for(&traffic, options);
+        traffic.order(kind);
+        let mut seen = Seen::default();
+        for round in 0..40 {
+            traffic.order("send 200000");
+            // Some rounds overflow, some do not.
+            if round % 8 == 0 {
+                seen.drain(&mut sensor);
+            }
+        }
+        seen.finish(sensor);
+        let side = &seen.write[&seen.client(&traffic.at[0])];
+        assert!(side.lost > 0, "{kind}: the ring was to overflow");
+        assert!(side.delivered() > 0);
+        assert_eq!(side.cut, 0);
+        side.assert_tells(&traffic.sent());
+    }
+}
+
+#[test]
+#[ignore = "needs root and the eBPF object"]
+fn past_the_limit_head_and_tail_are_kept() {
+    let _turn = TURN.lock();
+    let mut traffic = Traffic::start("limit");
+    let options = Options {
+        turn_limit: 100_000,
+        ..Options::default()
+    };
+    let sensor = sensor_for(&traffic, options);
+    traffic.order("tls");
+    traffic.order("send 1000000");
+    traffic.order("send 1000");
+    let mut seen = Seen::default();
+    seen.finish(sensor);
+    let sent = traffic.sent();
+    let side = &seen.write[&seen.client(&traffic.at[0])];
+    side.assert_tells(&sent);
+    assert_eq!(side.lost, 0);
+    assert!(side.cut > 800_000);
+    let (at, first) = &side.pieces[0];
+    assert_eq!(*at, 0);
+    assert!(first.len() >= 64 << 10);
+    let reaches = |end: usize| {
+        let end = end as u64;
+        side.pieces
+            .iter()
+            .any(|(at, b)| at + b.len() as u64 == end && b.len() > 1000)
+    };
+    let second = sent.len() - sent.windows(4).rposition(|w| w == b"POST").expect("two");
+    assert!(reaches(sent.len() - second), "the end of the first request");
+    assert!(reaches(sent.len()), "the second request");
+}
+
+#[test]
+#[ignore = "needs root and the eBPF object"]
+fn verdicts_keep_bytes_in_the_kernel() {
+    let _turn = TURN.lock();
+    let mut traffic = Traffic::start("verdict");
+    let mut sensor = sensor_for(&traffic, Options::default());
+    traffic.order("tls");
+    traffic.order("send 5000");
+    let mut seen = Seen::default();
+    seen.drain(&mut sensor);
+    let client = seen.client(&traffic.at[0]);
+    let before = seen.write[&client].delivered();
+    assert_eq!(before, traffic.sent().len() as u64);
+
+    let mut after = |verdict, sensor: &mut Sensor| {
+        sensor.set_verdict(client, verdict);
+        traffic.order("send 100000");
+        seen.drain(sensor);
+        let side = &seen.write[&client];
+        (side.delivered(), side.cut)
+    };
+    let (heads, _) = after(Verdict::HeadsOnly, &mut sensor);
+    assert_eq!(heads, before + 4096);
+    let (none, _) = after(Verdict::Unwanted, &mut sensor);
+    assert_eq!(none, heads);
+    let (wanted, cut) = after(Verdict::Wanted, &mut sensor);
+    assert!(wanted > none + 100_000);
+    assert!(cut > 190_000, "told once bytes come again: {cut}");
+    seen.finish(sensor);
+    seen.write[&client].assert_tells(&traffic.sent());
+}
+
+#[test]
+#[ignore = "needs root and the eBPF object"]
+fn connections_that_were_open_before() {
+    let _turn = TURN.lock();
+    for kind in ["tls", "plain"] {
+        let mut traffic = Traffic::start("midway");
+        traffic.order(kind);
+        traffic.order("send 100");
+        let before = traffic.sent().len();
+        let sensor = sensor_for(&traffic, Options::default());
+        traffic.order("send 3000");
+        traffic.order("close");
+        let mut seen = Seen::default();
+        seen.finish(sensor);
+        let client = seen.client(&traffic.at[0]);
+        seen.write[&client].assert_tells(&traffic.sent()[before..]);
+        assert!(seen.closed.contains(&client), "{kind}");
+    }
+}
+
+#[test]
+#[ignore = "needs root and the eBPF object"]
+fn addresses_of_tls_without_a_descriptor() {
+    let _turn = TURN.lock();
+    let mut traffic = Traffic::start("bio");
+    let sensor = sensor_for(&traffic, Options::default());
+    traffic.order("async 12 2000");
+    let mut seen = Seen::default();
+    seen.finish(sensor);
+    assert_eq!(traffic.at.len(), 12);
+    for address in &traffic.at {
+        let side = &seen.write[&seen.client(address)];
+        assert!(side.delivered() > 2000, "{address}");
+    }
+}
+
+/// A library that no process had mapped before, in a process that starts after the probes.
+#[test]
+#[ignore = "needs root and the eBPF object"]
+fn a_new_library_in_a_new_process() {
+    let _turn = TURN.lock();
+    let libraries = std::env::temp_dir().join(format!("llmtap-libraries-{}", std::process::id()));
+    fs::create_dir_all(&libraries).expect("temporary folder");
+    for name in ["libssl.so.3", "libcrypto.so.3"] {
+        let listed = Command::new("ldconfig")
+            .arg("-p")
+            .output()
+            .expect("ldconfig");
+        let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+        let line = listed
+            .lines()
+            .find(|l| l.trim().starts_with(name))
+            .expect("OpenSSL 3");
+        let path = line.rsplit(' ').next().expect("a path");
+        fs::copy(path, libraries.join(name)).expect("copied");
+    }
+    let mut sensor = Sensor::start(&Options::default()).expect("root, and an object built before");
+    let mut seen = Seen::default();
+    let (stop, stopped) = std::sync::mpsc::channel::<()>();
+    let watcher = std::thread::spawn(move || {
+        let end = Instant::now() + Duration::from_secs(60);
+        while stopped.try_recv().is_err() && Instant::now() < end {
+            sensor.wait(Duration::from_millis(5)).expect("waits");
+            seen.drain(&mut sensor);
+        }
+        seen.finish(sensor);
+        seen
+    });
+    let mut traffic = Traffic::start_with("new", |command| {
+        command.env("LD_LIBRARY_PATH", &libraries);
+    });
+    traffic.order("tls");
+    traffic.order("send 5000");
+    stop.send(()).expect("it listens");
+    let seen = watcher.join().expect("no panic");
+    let _ = fs::remove_dir_all(&libraries);
+    let side = &seen.write[&seen.client(&traffic.at[0])];
+    side.assert_tells(&traffic.sent());
+}

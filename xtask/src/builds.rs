@@ -1,0 +1,58 @@
+//! Probe sites in real builds of TLS libraries: Debian's suites, PyPI's wheels, Node.
+
+use std::path::Path;
+
+use anyhow::Result;
+
+use crate::report::Report;
+use crate::{build, e2e, libtest, shell};
+
+/// What is fetched, and the tests that need no more than that.
+const GROUPS: [&str; 3] = ["debian", "wheels", "node"];
+const ANALYSED: [&str; 5] = [
+    "debian",
+    "wheels",
+    "node",
+    "gnutls_and_nss",
+    "what_is_not_certain_is_not_hooked",
+];
+
+/// Analyses the builds and, as root, runs TLS over those that this machine can load.
+pub fn run(filter: Option<&str>) -> Result<Report> {
+    if !Path::new("/usr/share/keyrings/debian-archive-keyring.gpg").exists() {
+        let why = "its packages come from Debian's suites";
+        return Ok(Report::skip("builds", why));
+    }
+    let builds = shell::target("builds");
+    shell::step("fetch builds of libssl and Node", || {
+        shell::run(
+            shell::command("sensor/tests/support/fetch-builds.sh")
+                .arg(&builds)
+                .args(GROUPS),
+        )
+    })?;
+    let mut report = test(
+        "libssl_builds",
+        &builds,
+        &filter.map_or(ANALYSED.to_vec(), |f| vec![f]),
+    )?;
+    if let Some(why) = e2e::hindrance() {
+        report.add(Report::skip("builds/libssl_bytes", why));
+        return Ok(report);
+    }
+    shell::run(shell::cargo().args(["build", "--package", "llmtap", "--example", "tls_exchange"]))?;
+    report.add(test("libssl_bytes", &builds, &Vec::from_iter(filter))?);
+    Ok(report)
+}
+
+fn test(program: &str, builds: &Path, filters: &[&str]) -> Result<Report> {
+    libtest::run(
+        program,
+        shell::cargo()
+            .args(["test", "--locked", "--package", "llmtap", "--test", program])
+            .args(["--", "--ignored", "--test-threads=1"])
+            .args(filters)
+            .env("LLMTAP_BUILDS_DIR", builds)
+            .env("LLMTAP_EBPF_OBJECT", build::ebpf()?),
+    )
+}
