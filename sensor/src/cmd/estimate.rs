@@ -75,7 +75,7 @@ impl Estimator {
 #[cfg(test)]
 mod tests {
     use llmtap::llm::CallId;
-    use llmtap::llm::call::{ChatMessage, Part, Usage};
+    use llmtap::llm::call::{ChatMessage, Media, MediaSource, Part, Usage};
 
     use super::*;
     use crate::cmd::tail::samples::enriched;
@@ -125,5 +125,14 @@ mod tests {
         assert!(!can(|call| call.call.usage.output = Some(1)));
         assert!(!can(|call| call.call.capture.lost_bytes = 1));
         assert!(!can(|call| call.call.response.messages.clear()));
+        assert!(!can(|call| call.call.operation = "transcription".into()));
+        assert!(!can(|call| {
+            let picture = Part::Media(Media {
+                modality: "image".into(),
+                mime_type: None,
+                source: MediaSource::Inline { bytes: 9 },
+            });
+            call.call.request.messages[0].parts.push(picture);
+        }));
     }
 }

@@ -5,8 +5,8 @@
 //! events.
 //!
 //! The tokenizer is that of the model where it is one of OpenAI's; for other models,
-//! whose tokenizers are not public, OpenAI's newest one comes near. Pictures, sound and
-//! files are not counted.
+//! whose tokenizers are not public, OpenAI's newest one comes near. Calls with pictures,
+//! sound or files are left alone.
 #![deny(
     clippy::indexing_slicing,
     clippy::unwrap_used,
@@ -47,8 +47,19 @@ pub fn can_estimate(call: &Call) -> bool {
             call.capture.completeness,
             Completeness::Complete | Completeness::Unfinished
         );
-    let has_text = !call.request.messages.is_empty() && !call.response.messages.is_empty();
-    input.is_none() && output.is_none() && is_whole && has_text
+    let is_of_text = ["chat", "text_completion", "generate_content"].contains(&&*call.operation);
+    let (asked, told) = (&call.request.messages, &call.response.messages);
+    let said = [asked, told].into_iter().flatten().flat_map(|m| &m.parts);
+    let has_media = said
+        .chain(&call.request.system)
+        .any(|part| matches!(part, Part::Media(_)));
+    input.is_none()
+        && output.is_none()
+        && is_whole
+        && is_of_text
+        && !has_media
+        && !asked.is_empty()
+        && !told.is_empty()
 }
 
 /// The tokens of the call's texts.

@@ -110,7 +110,8 @@ impl Prices {
             input_tokens: call.usage.input.unwrap_or_default(),
         };
         let quantities = Quantities::of(call);
-        quantities.cost(|rate| self.model(call)?.price(rate, &circumstances))
+        let model = self.model(call)?;
+        quantities.cost(|rate| model.price(rate, &circumstances))
     }
 
     fn model(&self, call: &Call) -> Option<&Model> {

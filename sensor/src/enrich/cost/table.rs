@@ -34,7 +34,7 @@ use super::{Usd, litellm};
 /// What a file of prices cannot be read for.
 #[derive(Debug, thiserror::Error)]
 pub enum TableError {
-    #[error("not a table of prices: {0}")]
+    #[error("not a table of prices")]
     Json(#[from] serde_json::Error),
     #[error("holds no price")]
     Empty,

@@ -399,7 +399,9 @@ fn what_is_no_table_is_refused() {
             "2026-01-31",
         ),
     ] {
-        let error = Table::parse(text).unwrap_err().to_string();
+        let error = Table::parse(text).unwrap_err();
+        let source = std::error::Error::source(&error).map(ToString::to_string);
+        let error = format!("{error}: {}", source.unwrap_or_default());
         assert!(error.contains(why), "{text}: {error}");
     }
 }
