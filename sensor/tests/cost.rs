@@ -27,7 +27,7 @@ fn cost(url: &str, request: &Value, response: &Value) -> Option<Cost> {
             request: request.to_string().into_bytes(),
             status: 200,
             response_fields: fields,
-            response: response.to_string().into_bytes(),
+            response: vec![framing::Unit::Whole(response.to_string().into_bytes())],
         },
         false,
     );
