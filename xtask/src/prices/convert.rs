@@ -1,26 +1,14 @@
-//! Derives the embedded table of prices from PyPI's genai-prices.
+//! From the package's providers to ours.
 //!
-//! In: the package's wheel. Out: `sensor/src/enrich/cost/prices.json`, in the format
-//! that `sensor/src/enrich/cost/table.rs` tells, and the licence beside it.
+//! In: its literals as JSON. Out: what `prices.json` holds, and what it does not.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use clap::Args;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::{install, shell};
-
-#[derive(Args, Debug)]
-pub struct Options {
-    /// Version of genai-prices [default: the newest]
-    #[arg(long)]
-    version: Option<String>,
-}
+use super::wildcards::Names;
 
 /// `gen_ai.provider.name`s of the package's providers. Whom it does not list we could
 /// not name, and so not look up.
@@ -79,15 +67,15 @@ const PASSED_OVER: &[&str] = &[
 ];
 
 #[derive(Serialize)]
-struct Provider {
-    names: &'static [&'static str],
+pub struct Provider {
+    pub names: &'static [&'static str],
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    fallback: Vec<String>,
-    models: Vec<Model>,
+    pub fallback: Vec<String>,
+    pub models: Vec<Model>,
 }
 
 #[derive(Serialize)]
-struct Model {
+pub struct Model {
     #[serde(rename = "match")]
     names: BTreeSet<String>,
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
@@ -108,119 +96,10 @@ struct Row {
     usd: BTreeMap<&'static str, Option<f64>>,
 }
 
-/// `cargo xtask prices`.
-pub fn run(options: &Options) -> Result<ExitCode> {
-    let wheel = shell::step("download genai-prices from PyPI", || download(options))?;
-    let read = || literals(&wheel);
-    let providers = shell::step(&format!("read {}", wheel.display()), read)?;
-    let (table, left_out) = convert(&providers)?;
-    let home = shell::root().join("sensor/src/enrich/cost");
-    let models: usize = table.iter().map(|provider| provider.models.len()).sum();
-    shell::step(
-        &format!("write {models} models to {}", home.display()),
-        || {
-            fs::write(home.join("prices.json"), text(&table, &wheel)?)?;
-            let licence = member(&wheel, "LICENSE")?;
-            Ok(fs::write(home.join("LICENSE-genai-prices"), licence)?)
-        },
-    )?;
-    for (why, names) in left_out {
-        println!("    left out, {why}: {}", names.join(", "));
-    }
-    Ok(ExitCode::SUCCESS)
-}
-
-/// The wheel in `target/prices`.
-fn download(options: &Options) -> Result<PathBuf> {
-    install::programs(&[("python3", "python3")])?;
-    if shell::output(shell::command("python3").args(["-c", "import pip"])).is_err() {
-        install::packages(&["python3-pip"])?;
-    }
-    let home = shell::target("prices");
-    if home.exists() {
-        fs::remove_dir_all(&home)?;
-    }
-    let package = match &options.version {
-        Some(version) => format!("genai-prices=={version}"),
-        None => "genai-prices".to_owned(),
-    };
-    shell::run(
-        shell::command("python3")
-            .args([
-                "-m",
-                "pip",
-                "download",
-                "--quiet",
-                "--no-input",
-                "--no-deps",
-            ])
-            .args(["--disable-pip-version-check", "--only-binary", ":all:"])
-            // The package asks for a newer Python than the one that reads its data.
-            .args(["--ignore-requires-python", "--dest"])
-            .arg(&home)
-            .arg(package),
-    )?;
-    let mut files = fs::read_dir(&home)?;
-    Ok(files.next().context("pip left no wheel")??.path())
-}
-
-/// The providers in the package's data.
-fn literals(wheel: &Path) -> Result<Vec<Value>> {
-    let mut reader = shell::command("python3");
-    reader
-        .arg("-c")
-        .arg(include_str!("prices.py"))
-        .arg(wheel)
-        .arg("genai_prices/data.py");
-    Ok(serde_json::from_str(&shell::output(&mut reader)?)?)
-}
-
-/// The file of the wheel whose path ends in `name`.
-fn member(wheel: &Path, name: &str) -> Result<String> {
-    const READ: &str = "import sys, zipfile\n\
-        wheel = zipfile.ZipFile(sys.argv[1])\n\
-        [path] = [p for p in wheel.namelist() if p.endswith('/' + sys.argv[2])]\n\
-        sys.stdout.write(wheel.read(path).decode())";
-    shell::output(
-        shell::command("python3")
-            .args(["-c", READ])
-            .arg(wheel)
-            .arg(name),
-    )
-}
-
-/// A line a model, so that an update can be read as a difference.
-fn text(table: &[Provider], wheel: &Path) -> Result<String> {
-    let name = wheel.file_stem().context("invariant: a file")?;
-    let name = name.to_string_lossy();
-    let version = name
-        .split('-')
-        .nth(1)
-        .context("a wheel's name has its version")?;
-    let today = shell::output(shell::command("date").args(["--utc", "+%F"]))?;
-    let mut out = format!(
-        "{{\"source\": \"genai-prices {version} of PyPI\", \"retrieved\": \"{}\",\n \
-         \"licence\": \"MIT, see LICENSE-genai-prices\",\n \"providers\": [",
-        today.trim()
-    );
-    for (at, provider) in table.iter().enumerate() {
-        let models: Result<Vec<String>, _> =
-            provider.models.iter().map(serde_json::to_string).collect();
-        out.push_str(if at == 0 { "\n" } else { ",\n" });
-        out.push_str(&format!(
-            "  {{\"names\": {}, \"fallback\": {}, \"models\": [\n{}]}}",
-            serde_json::to_string(provider.names)?,
-            serde_json::to_string(&provider.fallback)?,
-            models?.join(",\n"),
-        ));
-    }
-    Ok(out + "]}\n")
-}
-
 /// The table, and the names of what is not in it by the reason.
-type Converted = (Vec<Provider>, BTreeMap<&'static str, Vec<String>>);
+pub type Converted = (Vec<Provider>, BTreeMap<&'static str, Vec<String>>);
 
-fn convert(providers: &[Value]) -> Result<Converted> {
+pub fn convert(providers: &[Value]) -> Result<Converted> {
     let mut left_out: BTreeMap<_, Vec<String>> = BTreeMap::new();
     let mut table = Vec::new();
     for provider in providers {
@@ -410,86 +289,7 @@ fn decimal(value: &Value) -> Result<f64> {
     Ok((number * 1e6).round() / 1e6)
 }
 
-/// Patterns of names that a model goes by.
-#[derive(Default)]
-struct Names {
-    any: BTreeSet<String>,
-    except: BTreeSet<String>,
-}
-
-impl Names {
-    fn add(&mut self, clause: &Value) -> Result<()> {
-        let text = |key| string(clause, key);
-        match string(clause, "")? {
-            "ClauseEquals" => self.any.extend([literal(text("equals")?)?]),
-            "ClauseStartsWith" => {
-                self.any
-                    .extend([format!("{}*", literal(text("starts_with")?)?)]);
-            }
-            "ClauseEndsWith" => self
-                .any
-                .extend([format!("*{}", literal(text("ends_with")?)?)]),
-            "ClauseContains" => self
-                .any
-                .extend([format!("*{}*", literal(text("contains")?)?)]),
-            "ClauseRegex" => self.any.extend(from_regex(text("regex")?)?),
-            "ClauseOr" => {
-                for clause in list(clause, "or_") {
-                    self.add(clause)?;
-                }
-            }
-            "ClauseAnd" => {
-                // The one thing that is excluded so far: speech. No other name that the
-                // model goes by is affected.
-                let is_speech = |c: &&Value| c["regex"] == "^(?!.*-[tT][tT][sS](?:$|-))";
-                let (speech, rest): (Vec<_>, Vec<_>) =
-                    list(clause, "and_").iter().partition(is_speech);
-                let ([_], [one]) = (speech.as_slice(), rest.as_slice()) else {
-                    bail!("cannot write {clause} with wildcards");
-                };
-                self.except.extend(["*-tts".into(), "*-tts-*".into()]);
-                self.add(one)?;
-            }
-            other => bail!("unknown clause {other}"),
-        }
-        Ok(())
-    }
-}
-
-fn literal(text: &str) -> Result<String> {
-    if text.contains(['*', '#']) {
-        bail!("{text} means something else here");
-    }
-    Ok(text.to_lowercase())
-}
-
-/// Patterns that say the same as `regex`, of the few kinds that are used.
-fn from_regex(regex: &str) -> Result<Vec<String>> {
-    let cannot = || format!("cannot write {regex} with wildcards");
-    let body = regex.strip_prefix('^').with_context(cannot)?;
-    let mut pattern = match body.strip_suffix('$') {
-        Some(body) => body.to_owned(),
-        None => format!("{body}*"),
-    };
-    for digits in [2, 4, 8] {
-        pattern = pattern.replace(&format!("\\d{{{digits}}}"), &"#".repeat(digits));
-    }
-    pattern = pattern.replace("\\d", "#").replace("\\.", ".");
-    let patterns: Vec<String> = if pattern.contains("[-@]") {
-        ["-", "@"].map(|one| pattern.replace("[-@]", one)).into()
-    } else {
-        vec![pattern]
-    };
-    if patterns
-        .iter()
-        .any(|p| p.contains(['\\', '[', '(', '{', '+', '?', '|', '^', '$']))
-    {
-        bail!(cannot());
-    }
-    Ok(patterns)
-}
-
-fn string<'a>(value: &'a Value, key: &str) -> Result<&'a str> {
+pub fn string<'a>(value: &'a Value, key: &str) -> Result<&'a str> {
     let field = value
         .as_object()
         .and_then(|object: &Map<_, _>| object.get(key));
@@ -499,7 +299,7 @@ fn string<'a>(value: &'a Value, key: &str) -> Result<&'a str> {
 }
 
 /// Empty where there is none.
-fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
+pub fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
     value[key].as_array().map_or(&[], Vec::as_slice)
 }
 
@@ -511,30 +311,6 @@ mod tests {
 
     fn usd(text: &str) -> Value {
         json!({"": "Decimal", "args": [text]})
-    }
-
-    #[test]
-    fn clauses_become_wildcards() {
-        let clause = json!({"": "ClauseOr", "or_": [
-            {"": "ClauseEquals", "equals": "A-1"},
-            {"": "ClauseStartsWith", "starts_with": "a-2"},
-            {"": "ClauseContains", "contains": "a-3"},
-            {"": "ClauseRegex", "regex": r"^a-4[-@]\d{4}-\d{2}$"},
-            {"": "ClauseRegex", "regex": r"^a\.5-\d"},
-        ]});
-        let mut names = Names::default();
-        names.add(&clause).unwrap();
-        let expected = [
-            "*a-3*",
-            "a-1",
-            "a-2*",
-            "a-4-####-##",
-            "a-4@####-##",
-            "a.5-#*",
-        ];
-        assert_eq!(names.any, expected.map(String::from).into());
-        assert!(from_regex("^a(b)?$").is_err());
-        assert!(from_regex("a$").is_err());
     }
 
     #[test]
