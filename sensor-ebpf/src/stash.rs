@@ -12,7 +12,9 @@ use crate::maps::{self, EMPTY, THREADS};
 /// the same entry each by itself.
 #[repr(C)]
 pub struct Thread {
-    pub call: Cell<Call>,
+    /// One a direction: a write may be made from inside a read (Node, once the handshake
+    /// that the read drove is over).
+    calls: [Cell<Call>; 2],
     /// The last TLS write that ended without its socket being known.
     pub wrote: Cell<Wrote>,
     pub cursor: Cursor,
@@ -20,6 +22,21 @@ pub struct Thread {
 
 // SAFETY: only the thread itself uses its entry.
 unsafe impl Sync for Thread {}
+
+impl Thread {
+    /// The innermost call in flight.
+    #[inline(always)]
+    pub fn in_flight(&self) -> Option<Call> {
+        let [one, other] = [self.calls[0].get(), self.calls[1].get()];
+        match (one.ssl, other.ssl) {
+            (0, 0) => None,
+            (_, 0) => Some(one),
+            (0, _) => Some(other),
+            _ if one.stack < other.stack => Some(one),
+            _ => Some(other),
+        }
+    }
+}
 
 /// A call in flight.
 #[repr(C)]
@@ -46,7 +63,7 @@ pub struct Wrote {
     pub length: u64,
 }
 
-/// Remembers `call`, unless it is made by one already in flight.
+/// Remembers `call`, unless it is made by one of its direction already in flight.
 ///
 /// A call that never returned (its thread jumped out of it) is told from one in flight by
 /// the stack: the caller of a nested call is further up.
@@ -55,9 +72,10 @@ pub fn begin(task: Task, call: Call) {
     let Some(thread) = of(task).or_else(|| new(task)) else {
         return;
     };
-    let before = thread.call.get();
+    let slot = &thread.calls[(call.function & 1) as usize];
+    let before = slot.get();
     if before.ssl == 0 || call.stack >= before.stack {
-        thread.call.set(call);
+        slot.set(call);
     }
 }
 
@@ -78,11 +96,21 @@ pub fn new(task: Task) -> Option<&'static Thread> {
 #[inline(always)]
 pub fn end(task: Task, stack: u64, pops: u64) -> Option<(&'static Thread, Call)> {
     let thread = of(task)?;
-    let call = thread.call.get();
-    if call.ssl == 0 || stack < call.stack + pops {
-        return None;
-    }
-    thread.call.set(Call { ssl: 0, ..call });
+    let [one, other] = [thread.calls[0].get(), thread.calls[1].get()];
+    let returned = |call: &Call| call.ssl != 0 && stack >= call.stack + pops;
+    // Where both may have, the inner one never did, and the outer one does now.
+    let first = match (returned(&one), returned(&other)) {
+        (false, false) => return None,
+        (first, false) => first,
+        (false, true) => false,
+        _ => one.stack >= other.stack,
+    };
+    let (slot, call) = if first {
+        (&thread.calls[0], one)
+    } else {
+        (&thread.calls[1], other)
+    };
+    slot.set(Call { ssl: 0, ..call });
     Some((thread, call))
 }
 

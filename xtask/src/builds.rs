@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::Result;
 
 use crate::report::Report;
-use crate::{build, e2e, libtest, shell};
+use crate::{e2e, libtest, shell};
 
 /// What is fetched, and the tests that need no more than that.
 const GROUPS: [&str; 3] = ["debian", "wheels", "node"];
@@ -46,13 +46,6 @@ pub fn run(filter: Option<&str>) -> Result<Report> {
 }
 
 fn test(program: &str, builds: &Path, filters: &[&str]) -> Result<Report> {
-    libtest::run(
-        program,
-        shell::cargo()
-            .args(["test", "--locked", "--package", "llmtap", "--test", program])
-            .args(["--", "--ignored", "--test-threads=1"])
-            .args(filters)
-            .env("LLMTAP_BUILDS_DIR", builds)
-            .env("LLMTAP_EBPF_OBJECT", build::ebpf()?),
-    )
+    let mut command = e2e::set_apart(program, filters)?;
+    libtest::run(program, command.env("LLMTAP_BUILDS_DIR", builds))
 }

@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::Result;
 
 use crate::report::Report;
-use crate::{install, libtest, shell};
+use crate::{build, install, libtest, shell};
 
 /// Runs the tests of `tests/e2e` whose names have `filter`. They share one kernel, so
 /// they run one at a time.
@@ -29,6 +29,25 @@ pub fn run(llmtap: &Path, filter: Option<&str>) -> Result<Report> {
             .env("E2E_PYTHON", python)
             .env("E2E_NODE", node),
     )
+}
+
+/// Runs the sensor's own tests of live probes.
+pub fn probes(filter: Option<&str>) -> Result<Report> {
+    match hindrance() {
+        Some(why) => Ok(Report::skip("probe", why)),
+        None => libtest::run("probe", &mut set_apart("probe", &Vec::from_iter(filter))?),
+    }
+}
+
+/// The tests of the sensor's test program `name` that a plain `cargo test` leaves out.
+pub fn set_apart(name: &str, filters: &[&str]) -> Result<Command> {
+    let mut cargo = shell::cargo();
+    cargo
+        .args(["test", "--locked", "--package", "llmtap", "--test", name])
+        .args(["--", "--ignored", "--test-threads=1"])
+        .args(filters)
+        .env("LLMTAP_EBPF_OBJECT", build::ebpf()?);
+    Ok(cargo)
 }
 
 /// Why no probe can be set here.

@@ -17,6 +17,7 @@ mod e2e;
 mod install;
 mod libtest;
 mod picture;
+mod prices;
 mod report;
 mod setup;
 mod shell;
@@ -49,6 +50,8 @@ enum Task {
     Bench(bench::Bench),
     /// Draw the picture of the tail in README
     Picture,
+    /// Derive the embedded table of prices from PyPI's genai-prices
+    Prices(prices::Options),
     /// Check which room imports which, and the length of files
     Check,
 }
@@ -71,6 +74,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Vm(options) => vm::run(&options),
         Task::Bench(bench) => bench::run(&bench),
         Task::Picture => picture::run(),
+        Task::Prices(options) => prices::run(&options),
         Task::Check => check::run(),
     }
 }

@@ -61,6 +61,11 @@ const STEPS: &[Step] = &[
         run: builds::run,
     },
     Step {
+        name: "probe",
+        what: "live probes, byte by byte",
+        run: e2e::probes,
+    },
+    Step {
         name: "e2e",
         what: "real clients and real probes",
         run: |filter| e2e::run(&build::sensor()?, filter),

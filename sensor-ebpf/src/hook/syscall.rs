@@ -151,8 +151,8 @@ fn tls(task: Task, fd: u64, direction: u8, buffer: u64) {
     let Some(thread) = stash::of(task) else {
         return;
     };
-    let (call, wrote) = (thread.call.get(), thread.wrote.get());
-    if call.ssl != 0 {
+    let wrote = thread.wrote.get();
+    if let Some(call) = thread.in_flight() {
         // The library itself moves its records.
         conn::bind(task, &conn::tls_key(task, call.ssl), call.instruction, fd);
     } else if direction == WRITE && wrote.ssl != 0 {
@@ -167,7 +167,7 @@ fn tls(task: Task, fd: u64, direction: u8, buffer: u64) {
 /// Plaintext crossed a socket that speaks HTTP, or `starts` to.
 #[inline(never)]
 fn plain(task: Task, fd: u64, transfer: &Transfer, starts: bool) {
-    if stash::of(task).is_some_and(|thread| thread.call.get().ssl != 0) {
+    if stash::of(task).is_some_and(|thread| thread.in_flight().is_some()) {
         // The kernel encrypts for the library, which is traced already.
         return;
     }

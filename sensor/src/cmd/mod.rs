@@ -12,8 +12,10 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 
+mod account;
 mod capture;
 mod doctor;
+mod estimate;
 mod live;
 mod pipeline;
 mod record;

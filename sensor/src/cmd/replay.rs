@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::account::Accounting;
 use super::capture::Capture;
 use super::tail::filter::Filter;
 use super::tail::watch::{self, Watch};
@@ -21,9 +22,12 @@ pub struct Arguments {
     file: PathBuf,
     #[command(flatten)]
     printing: Printing,
+    #[command(flatten)]
+    accounting: Accounting,
 }
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    let accountant = arguments.accounting.accountant()?;
     let mut source = Capture::open(&arguments.file)?;
     let watch = Watch {
         format: arguments.printing.format.unwrap_or(Format::Jsonl),
@@ -33,5 +37,5 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
         summary: false,
         limits: llmtap::engine::Limits::default(),
     };
-    watch::run(&mut source, &watch)
+    watch::run(&mut source, &watch, accountant)
 }

@@ -10,7 +10,11 @@ use crate::event::{ConnectionId, Event, EventKind, Origin};
 use crate::llm::Call;
 use crate::time::ClockOffset;
 
+pub mod cost;
 pub mod process;
+pub mod tokens;
+
+use cost::{Cost, Prices};
 
 /// A call with all that is known of its place. Not redacted: only
 /// [`redact`](crate::redact) takes it on.
@@ -20,6 +24,18 @@ pub struct EnrichedCall {
     pub origin: Arc<Origin>,
     pub host: Option<Arc<str>>,
     pub clock: ClockOffset,
+    /// What it cost the process that made it; known of finished calls only.
+    pub cost: Option<Cost>,
+    /// Its tokens were counted by us; see [`tokens`].
+    pub is_estimated: bool,
+}
+
+impl EnrichedCall {
+    /// Works out what the call cost.
+    pub fn price(&mut self, prices: &Prices) {
+        let start = self.clock.unix_nanos(self.call.timing.start);
+        self.cost = prices.cost(&self.call, start);
+    }
 }
 
 /// Connections whose facts are kept at most; beyond it the oldest are forgotten.
@@ -74,6 +90,8 @@ impl Joiner {
             origin: self.origin(call.connection),
             host: self.host.clone(),
             clock: self.clock,
+            cost: None,
+            is_estimated: false,
             call,
         }
     }

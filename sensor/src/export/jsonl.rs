@@ -78,6 +78,7 @@ mod tests {
 
     use super::*;
     use crate::enrich::EnrichedCall;
+    use crate::enrich::cost::{Cost, Usd};
     use crate::event::{ConnectionId, Origin, Role};
     use crate::llm::call::{
         Call, CallId, Capture, ChatMessage, Failure, Media, MediaSource, Part, Request, Response,
@@ -187,10 +188,54 @@ mod tests {
         crate::llm::call::Value::String("default".into())
     }
 
+    fn cost() -> Cost {
+        Cost {
+            input: Some(Usd::from_picos(100_000)),
+            output: Some(Usd::from_picos(200_000)),
+            cache_read: Some(Usd::default()),
+            ..Cost::default()
+        }
+    }
+
+    #[test]
+    fn a_cost_comes_with_its_parts() {
+        let mut record = enriched(|_| {});
+        record.cost = Some(cost());
+        record.is_estimated = true;
+        let line = line(&Policy::default().apply(record)).unwrap();
+        let line: Value = serde_json::from_str(&line).unwrap();
+        let costs: Vec<_> = line["attributes"]
+            .as_object()
+            .unwrap()
+            .iter()
+            .filter(|(name, _)| name.starts_with("llmtap.cost.") || name.ends_with(".estimated"))
+            .map(|(name, value)| (name.as_str(), value.to_string()))
+            .collect();
+        let expected = [
+            ("llmtap.usage.estimated", "true"),
+            ("llmtap.cost.usd", "3e-7"),
+            ("llmtap.cost.input.usd", "1e-7"),
+            ("llmtap.cost.output.usd", "2e-7"),
+            ("llmtap.cost.cache_read.usd", "0.0"),
+        ];
+        let mut expected = expected.map(|(name, value)| (name, value.to_owned()));
+        let mut costs = costs;
+        costs.sort();
+        expected.sort();
+        assert_eq!(costs, expected);
+    }
+
     fn printed(content: Content, change: impl FnOnce(&mut Call)) -> Value {
+        let enriched = enriched(change);
+        let line = line(&Policy { content }.apply(enriched)).unwrap();
+        assert!(!line.contains('\n'));
+        serde_json::from_str(&line).unwrap()
+    }
+
+    fn enriched(change: impl FnOnce(&mut Call)) -> EnrichedCall {
         let mut call = call();
         change(&mut call);
-        let enriched = EnrichedCall {
+        EnrichedCall {
             call,
             origin: Arc::new(Origin {
                 pid: Some(42),
@@ -201,10 +246,9 @@ mod tests {
             }),
             host: Some("box".into()),
             clock: ClockOffset::from_nanos(1_760_000_000_000_000_000),
-        };
-        let line = line(&Policy { content }.apply(enriched)).unwrap();
-        assert!(!line.contains('\n'));
-        serde_json::from_str(&line).unwrap()
+            cost: None,
+            is_estimated: false,
+        }
     }
 
     fn assert_valid(schema: &str, value: &Value) {

@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::message::{Messages, OutputMessages, Parts};
+use crate::enrich::cost::Usd;
 use crate::event::{Origin, Role};
 use crate::llm::Call;
 use crate::llm::call::{Request, Response, Timing, Usage, Value};
@@ -233,6 +234,9 @@ pub fn attributes(record: &Record) -> Attributes<'_> {
     request(&mut out, &call.request);
     response(&mut out, &call.response);
     usage(&mut out, call.usage);
+    let estimated = record.is_estimated().then_some(true);
+    out.known("llmtap.usage.estimated", estimated);
+    cost(&mut out, record);
     timing(&mut out, call.timing);
     out.known("error.type", call.error.as_ref().map(|e| &*e.kind));
     server(&mut out, record);
@@ -285,6 +289,20 @@ fn usage(out: &mut Attributes<'_>, usage: Usage) {
         usage.cache_write,
     );
     out.known("gen_ai.usage.reasoning.output_tokens", usage.reasoning);
+}
+
+/// US dollars: all of it, and the parts that add up to it.
+fn cost(out: &mut Attributes<'_>, record: &Record) {
+    let Some(cost) = record.cost() else {
+        return;
+    };
+    let dollars = |amount: Option<Usd>| amount.map(Usd::as_dollars);
+    out.set("llmtap.cost.usd", cost.total().as_dollars());
+    out.known("llmtap.cost.input.usd", dollars(cost.input));
+    out.known("llmtap.cost.output.usd", dollars(cost.output));
+    out.known("llmtap.cost.cache_read.usd", dollars(cost.cache_read));
+    out.known("llmtap.cost.cache_creation.usd", dollars(cost.cache_write));
+    out.known("llmtap.cost.fees.usd", dollars(cost.fees));
 }
 
 fn timing(out: &mut Attributes<'_>, timing: Timing) {

@@ -12,7 +12,7 @@ use super::call::{
 };
 use super::frame::Frame;
 use super::reply::Reply;
-use super::text::{percent_decoded, readable};
+use super::text::{percent_decoded, readable, text};
 use super::{Options, attr, error, json, multipart};
 use crate::content::{Body, Message, MessageKind};
 use crate::event::{ConnectionId, Origin, Role};
@@ -139,7 +139,7 @@ impl Draft {
         if self.frame.binary {
             return;
         }
-        let text = String::from_utf8_lossy(message.data);
+        let text = text(message.data);
         match message.kind {
             MessageKind::Event => self.event(message.at, message.name, &text),
             MessageKind::Whole => self.whole(&text),

@@ -23,7 +23,7 @@
 )]
 
 mod api;
-mod attr;
+pub(crate) mod attr;
 pub mod call;
 mod draft;
 mod error;

@@ -7,6 +7,7 @@ use super::Options;
 use super::api::realtime::{self, Conversation, Effect, Setup};
 use super::draft::Draft;
 use super::frame::Frame;
+use super::text::text;
 use crate::event::{Origin, Role};
 use crate::http::{RequestHead, ResponseHead};
 use crate::time::Timestamp;
@@ -52,7 +53,7 @@ impl Session {
     /// Takes a message of the client or of the server. Gives the call that it ends, to
     /// be finished; [`Session::turn`] is then the next, if there is one.
     pub fn message(&mut self, at: Timestamp, sender: Role, data: &[u8]) -> Option<Box<Draft>> {
-        let text = String::from_utf8_lossy(data);
+        let text = text(data);
         match sender {
             Role::Client => self.client(at, &text),
             Role::Server => self.server(at, &text),

@@ -5,13 +5,24 @@ use std::borrow::Cow;
 use super::partial;
 use crate::content::Body;
 
+/// Bytes as text; what is no UTF-8 becomes U+FFFD.
+///
+/// The library's lossy reading goes byte by byte; nearly all that comes is sound, and
+/// checking that alone is far cheaper.
+pub(super) fn text(bytes: &[u8]) -> Cow<'_, str> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Cow::Borrowed(text),
+        Err(_) => String::from_utf8_lossy(bytes),
+    }
+}
+
 /// A body as text; one with a hole, or cut short, as the members that are whole.
 pub(super) fn readable(body: Body<'_>) -> Cow<'_, str> {
-    let head = String::from_utf8_lossy(body.head);
+    let head = text(body.head);
     if body.tail.is_empty() && body.missing.is_none() && is_document(&head) {
         return head;
     }
-    let tail = String::from_utf8_lossy(body.tail);
+    let tail = text(body.tail);
     partial::mend(&head, &tail).map_or(head, Cow::Owned)
 }
 

@@ -360,13 +360,20 @@ fn origin(opening: &Opening, processes: &mut Processes, images: &Images) -> Orig
     Origin {
         pid: Some(opening.pid),
         tid: Some(opening.tid),
-        comm: identity.comm.clone(),
+        // A process may be gone before anyone could ask who it was.
+        comm: identity.comm.clone().or_else(|| thread_name(opening)),
         exe: identity.exe.clone(),
         tls: library.map(|name| String::from(name).into()),
         local: addresses.map(|(local, _)| local),
         peer: addresses.map(|(_, peer)| peer),
         ..Origin::default()
     }
+}
+
+/// In most programs the thread that speaks bears the process's name.
+fn thread_name(opening: &Opening) -> Option<Box<str>> {
+    let name = opening.comm.split(|byte| *byte == 0).next()?;
+    (!name.is_empty()).then(|| String::from_utf8_lossy(name).into())
 }
 
 fn server_name(name: &[u8]) -> Origin {

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use crate::enrich::EnrichedCall;
+use crate::enrich::cost::{self, Cost};
 use crate::event::Origin;
 use crate::llm::Call;
 use crate::llm::call::{ChatMessage, MediaSource, Part, Value};
@@ -41,6 +42,8 @@ pub struct Record {
     origin: Arc<Origin>,
     host: Option<Arc<str>>,
     clock: ClockOffset,
+    cost: Option<Cost>,
+    is_estimated: bool,
 }
 
 impl Record {
@@ -54,6 +57,20 @@ impl Record {
 
     pub fn host(&self) -> Option<&str> {
         self.host.as_deref()
+    }
+
+    pub fn cost(&self) -> Option<&Cost> {
+        self.cost.as_ref()
+    }
+
+    /// Whether its tokens were counted by us, not by its provider.
+    pub fn is_estimated(&self) -> bool {
+        self.is_estimated
+    }
+
+    /// Whether it should have a cost and has none.
+    pub fn is_unpriced(&self) -> bool {
+        cost::is_unpriced(&self.call, self.cost())
     }
 
     pub fn start_unix_nanos(&self) -> u64 {
@@ -72,6 +89,8 @@ impl Policy {
             origin,
             host,
             clock,
+            cost,
+            is_estimated,
         } = enriched;
         match self.content {
             Content::Off => drop_content(&mut call),
@@ -83,6 +102,8 @@ impl Policy {
             origin,
             host,
             clock,
+            cost,
+            is_estimated,
         }
     }
 

@@ -12,12 +12,23 @@ failed=0
 
 miss() { echo "not fetched: $*" >&2; failed=1; }
 
-# debian SUITE ARCHITECTURE PACKAGE: unpacks into DIR/debian/SUITE-ARCHITECTURE/PACKAGE
+# debian SUITE PACKAGE:ARCHITECTURE...: unpacks each into DIR/debian/SUITE-ARCHITECTURE/PACKAGE
 debian() {
-    local out=$dir/debian/$1-$2/$3
-    [ -d "$out" ] && return
-    (cd "$dir/apt/cache" && rm -f "$3"_*.deb && apt_get -t "$1" download "$3:$2" >/dev/null) &&
-        mkdir -p "$out" && dpkg -x "$dir/apt/cache/$3"_*.deb "$out" || { rm -rf "$out"; miss "$1 $2 $3"; }
+    local suite=$1 wanted=() item out tmp
+    shift
+    for item; do
+        [ -d "$dir/debian/$suite-${item#*:}/${item%:*}" ] || wanted+=("$item")
+    done
+    [ ${#wanted[@]} = 0 ] && return
+    # Reading the package lists is what takes long: once a suite.
+    tmp=$(mktemp -d "$dir/apt/$suite.XXXXXX")
+    (cd "$tmp" && apt_get -t "$suite" download "${wanted[@]}" >/dev/null) || true
+    for item in "${wanted[@]}"; do
+        out=$dir/debian/$suite-${item#*:}/${item%:*}
+        mkdir -p "$out" && dpkg -x "$tmp/${item%:*}"_*_"${item#*:}".deb "$out" ||
+            { rm -rf "$out"; miss "$suite $item"; }
+    done
+    rm -rf "$tmp"
 }
 
 apt_get() {
@@ -36,19 +47,11 @@ fetch_debian() {
         echo "deb [arch=amd64,arm64 signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $suite main"
     done >"$dir/apt/sources.list"
     apt_get update || miss "package lists"
+    debian bullseye libssl1.1:{amd64,arm64}
+    debian bookworm {libssl3,libgnutls30,libnspr4,libnode108}:{amd64,arm64}
     # Their libssl runs with the C library of its own suite only.
-    debian trixie amd64 libc6
-    debian sid amd64 libc6
-    local arch
-    for arch in amd64 arm64; do
-        debian bullseye $arch libssl1.1
-        debian bookworm $arch libssl3
-        debian trixie $arch libssl3t64
-        debian sid $arch libssl3t64
-        debian bookworm $arch libgnutls30
-        debian bookworm $arch libnspr4
-        debian bookworm $arch libnode108
-    done
+    debian trixie libc6:amd64 libssl3t64:{amd64,arm64}
+    debian sid libc6:amd64 libssl3t64:{amd64,arm64}
 }
 
 # wheel NAME VERSION PYTHON PLATFORM: unpacks into DIR/wheels/NAME-VERSION-PLATFORM

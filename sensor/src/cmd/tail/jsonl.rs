@@ -31,7 +31,7 @@ impl Printer for JsonLines {
         if let Step::Finished(call) = step {
             let record = self.policy.apply(call);
             if self.filter.fits(&record) {
-                self.summary.add(record.call());
+                self.summary.add(&record);
                 out.push_str(&jsonl::line(&record)?);
                 out.push('\n');
             }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::account::Accounting;
 use super::capture::Capture;
 use super::live::Live;
 use super::{Format, Printing};
@@ -15,7 +16,7 @@ mod jsonl;
 mod pairs;
 pub mod render;
 #[cfg(test)]
-mod samples;
+pub mod samples;
 mod summary;
 mod text;
 pub mod watch;
@@ -40,6 +41,8 @@ pub struct Arguments {
     max_body: u16,
     #[command(flatten)]
     printing: Printing,
+    #[command(flatten)]
+    accounting: Accounting,
     /// Take events from a capture file, not from this host
     #[arg(long, value_name = "FILE", hide = true)]
     replay: Option<PathBuf>,
@@ -57,9 +60,10 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
             ..llmtap::engine::Limits::default()
         },
     };
+    let accountant = arguments.accounting.accountant()?;
     match &arguments.replay {
-        Some(file) => watch::run(&mut Capture::open(file)?, &watch),
-        None => watch::run(&mut Live::start(&arguments.probes())?, &watch),
+        Some(file) => watch::run(&mut Capture::open(file)?, &watch, accountant),
+        None => watch::run(&mut Live::start(&arguments.probes())?, &watch, accountant),
     }
 }
 

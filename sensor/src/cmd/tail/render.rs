@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use llmtap::enrich::cost::Usd;
 use llmtap::event::Role;
 use llmtap::llm::Call;
 use llmtap::llm::call::Usage;
@@ -181,8 +182,11 @@ pub fn finished(record: &Record, number: u64, peer: Option<&str>, look: &Look) -
         let ttft = span(first.since(call.timing.start));
         line.cell(format!("ttft {ttft}"), Ink::Plain, 10, 3);
     }
-    tokens(&mut line, call);
-    line.cell("$–", Ink::Dim, 0, 8);
+    tokens(&mut line, record);
+    match record.cost() {
+        Some(cost) => line.cell(dollars(cost.total()), Ink::Plain, 8, 5),
+        None => line.cell("$–", Ink::Dim, 8, 8),
+    }
     outcome(&mut line, call);
     line.render(look)
 }
@@ -205,8 +209,13 @@ fn opening(line: &mut Line, record: &Record, nanos: u64, look: &Look) {
     line.cell(clean(&call.operation), Ink::Dim, 4, 7);
 }
 
-fn tokens(line: &mut Line, call: &Call) {
-    let shown = |tokens: Option<u64>| tokens.map_or_else(|| "–".into(), grouped);
+fn tokens(line: &mut Line, record: &Record) {
+    let call = record.call();
+    let about = if record.is_estimated() { "~" } else { "" };
+    let shown = |tokens: Option<u64>| match tokens {
+        Some(tokens) => format!("{about}{}", grouped(tokens)),
+        None => "–".into(),
+    };
     let Usage {
         input,
         output,
@@ -327,6 +336,23 @@ pub fn grouped(number: u64) -> String {
     out
 }
 
+/// Dollars, those below one with two digits that say something.
+pub fn dollars(amount: Usd) -> String {
+    let dollars = amount.as_dollars();
+    match amount.as_picos() {
+        0 => "$0".into(),
+        1..1_000_000 => "<$0.000001".into(),
+        1_000_000..1_000_000_000_000 => {
+            let zeros = (1.0 / dollars).log10().ceil().clamp(1.0, 6.0);
+            format!("${dollars:.*}", zeros as usize + 1)
+        }
+        picos => {
+            let cents = picos / 10_000_000_000;
+            format!("${}.{:02}", grouped(cents / 100), cents % 100)
+        }
+    }
+}
+
 /// A number with its noun.
 pub fn count(number: u64, noun: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
@@ -394,7 +420,7 @@ mod tests {
         assert_eq!(
             finished(&record, 3, None, &look(None)),
             "08:53:22.340 ✓ #3  python3(4242)    openai    gpt-4o-mini          chat \
-             1.34s  ttft 210ms in 1,234  (cached 1,024) out 56   $– stop"
+             1.34s  ttft 210ms in 1,234  (cached 1,024) out 56   $–       stop"
         );
     }
 
@@ -452,6 +478,32 @@ mod tests {
         let stripped = regex::Regex::new("\x1b\\[[0-9]+m").unwrap();
         let plain = finished(&record, 1, None, &look(None));
         assert_eq!(stripped.replace_all(&line, ""), plain);
+    }
+
+    #[test]
+    fn a_known_cost_shows_where_there_is_room() {
+        let record = super::super::samples::priced(141_900_000);
+        let at = |width| finished(&record, 3, None, &look(width));
+        assert!(at(None).ends_with("out 56   $0.00014 stop"), "{}", at(None));
+        assert!(at(Some(100)).contains("$0.00014"), "{}", at(Some(100)));
+        assert!(!at(Some(60)).contains('$'), "{}", at(Some(60)));
+    }
+
+    #[test]
+    fn amounts() {
+        for (dollars_, shown) in [
+            (0.0, "$0"),
+            (0.000_000_9, "<$0.000001"),
+            (0.000_001, "$0.0000010"),
+            (0.000_141_9, "$0.00014"),
+            (0.01, "$0.010"),
+            (0.099_99, "$0.100"),
+            (0.5, "$0.50"),
+            (1.0, "$1.00"),
+            (12_345.678, "$12,345.67"),
+        ] {
+            assert_eq!(dollars(Usd::from_dollars(dollars_).unwrap()), shown);
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use llmtap::enrich::EnrichedCall;
+use llmtap::enrich::cost::{Cost, Usd};
 use llmtap::event::{ConnectionId, Origin, Role};
 use llmtap::llm::call::{Call, CallId, Capture, Request, Response, Server, Timing, Usage};
 use llmtap::redact::{Content, Policy, Record};
@@ -57,6 +58,8 @@ pub fn enriched(change: impl FnOnce(&mut Call, &mut Origin)) -> EnrichedCall {
         origin: Arc::new(origin),
         host: None,
         clock: ClockOffset::from_nanos(1_760_000_000_000_000_000),
+        cost: None,
+        is_estimated: false,
     }
 }
 
@@ -66,4 +69,17 @@ pub fn record(change: impl FnOnce(&mut Call, &mut Origin)) -> Record {
         content: Content::Full,
     };
     policy.apply(enriched(change))
+}
+
+/// The same at a price, in picodollars.
+pub fn priced(picos: u64) -> Record {
+    let policy = Policy {
+        content: Content::Full,
+    };
+    let mut call = enriched(|_, _| {});
+    call.cost = Some(Cost {
+        input: Some(Usd::from_picos(picos)),
+        ..Cost::default()
+    });
+    policy.apply(call)
 }

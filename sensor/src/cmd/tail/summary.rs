@@ -2,9 +2,10 @@
 
 use std::fmt;
 
-use llmtap::llm::Call;
+use llmtap::enrich::cost::Usd;
+use llmtap::redact::Record;
 
-use super::render::{count, grouped};
+use super::render::{count, dollars, grouped};
 
 /// Sums over the calls that were printed.
 #[derive(Clone, Copy, Debug, Default)]
@@ -13,15 +14,24 @@ pub struct Summary {
     failed: u64,
     input: u64,
     output: u64,
+    cost: Usd,
+    priced: u64,
+    unpriced: u64,
     pub lost_bytes: u64,
 }
 
 impl Summary {
-    pub fn add(&mut self, call: &Call) {
+    pub fn add(&mut self, record: &Record) {
+        let call = record.call();
         self.calls += 1;
         self.failed += u64::from(call.error.is_some());
         self.input = self.input.saturating_add(call.usage.input.unwrap_or(0));
         self.output = self.output.saturating_add(call.usage.output.unwrap_or(0));
+        if let Some(cost) = record.cost() {
+            self.cost = self.cost.plus(cost.total());
+            self.priced += 1;
+        }
+        self.unpriced += u64::from(record.is_unpriced());
     }
 }
 
@@ -33,39 +43,55 @@ impl fmt::Display for Summary {
         }
         write!(
             f,
-            ", {} in and {} out, {} lost",
+            ", {} in and {} out, cost ",
             count(self.input, "token"),
             grouped(self.output),
-            count(self.lost_bytes, "byte"),
-        )
+        )?;
+        if self.priced == 0 && self.unpriced > 0 {
+            f.write_str("unknown")?;
+        } else {
+            f.write_str(&dollars(self.cost))?;
+        }
+        if self.unpriced > 0 {
+            write!(f, " ({} without a price)", count(self.unpriced, "call"))?;
+        }
+        write!(f, ", {} lost", count(self.lost_bytes, "byte"))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::samples::record;
+    use super::super::samples::{priced, record};
     use super::*;
 
     #[test]
     fn sums() {
         let mut summary = Summary::default();
-        summary.add(record(|_, _| {}).call());
         assert_eq!(
             summary.to_string(),
-            "1 call, 1,234 tokens in and 56 out, 0 bytes lost"
+            "0 calls, 0 tokens in and 0 out, cost $0, 0 bytes lost"
         );
+        summary.add(&record(|_, _| {}));
+        assert_eq!(
+            summary.to_string(),
+            "1 call, 1,234 tokens in and 56 out, cost unknown (1 call without a price), \
+             0 bytes lost"
+        );
+        summary.add(&priced(1_250_000_000));
         let failed = record(|call, _| {
-            call.usage.input = None;
+            call.usage = llmtap::llm::call::Usage::default();
             call.error = Some(llmtap::llm::call::Failure {
                 kind: "429".into(),
                 message: None,
             });
         });
-        summary.add(failed.call());
+        summary.add(&failed);
+        summary.add(&priced(1_250_000_000));
         summary.lost_bytes = 1;
         assert_eq!(
             summary.to_string(),
-            "2 calls (1 failed), 1,234 tokens in and 112 out, 1 byte lost"
+            "4 calls (1 failed), 3,702 tokens in and 168 out, cost $0.0025 \
+             (1 call without a price), 1 byte lost"
         );
     }
 }

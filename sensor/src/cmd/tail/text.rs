@@ -107,7 +107,7 @@ impl Text {
         // Of two ends, the client tells how the call ended.
         let told_by_peer = peer.is_some() && record.call().role == Role::Server;
         if !told_by_peer && self.filter.fits(record) {
-            self.summary.add(record.call());
+            self.summary.add(record);
             let line = render::finished(record, number, peer.as_deref(), &self.look);
             self.line(&line, out);
         }

@@ -13,6 +13,7 @@ use super::jsonl::JsonLines;
 use super::render::Look;
 use super::summary::Summary;
 use super::text::Text;
+use crate::cmd::account::Accountant;
 use crate::cmd::pipeline::{Pipeline, Step};
 use crate::cmd::source::{Drained, Source};
 use crate::cmd::{Format, no_colour, stop_on_signals};
@@ -38,15 +39,20 @@ pub trait Printer {
 }
 
 /// Runs until the source ends, a signal comes or nobody reads the output any more.
-pub fn run(source: &mut dyn Source, watch: &Watch) -> anyhow::Result<()> {
+pub fn run(source: &mut dyn Source, watch: &Watch, accountant: Accountant) -> anyhow::Result<()> {
     let stop = stop_on_signals().context("cannot handle signals")?;
-    let mut pipeline = Pipeline::new(watch.engine_options(), source);
+    let mut pipeline = Pipeline::new(watch.engine_options(&accountant), source);
     let mut output = Output::new(watch.printer());
+    // Time passes only where traffic is live; a file waits.
+    let patient = source.now().is_none();
 
     let outcome = loop {
         // What came before the signal is still taken.
         let is_last = stop.load(Ordering::Relaxed);
-        let drained = pipeline.pump(source, &mut |step| output.take(step));
+        let drained = pipeline.pump(source, &mut |step| {
+            accountant.take(step, patient, &mut |step| output.take(step));
+        });
+        accountant.poll(&mut |step| output.take(step));
         output.flush()?;
         if let Some(line) = source.ready() {
             eprintln!("llmtap: {line}");
@@ -59,7 +65,8 @@ pub fn run(source: &mut dyn Source, watch: &Watch) -> anyhow::Result<()> {
             Ok(Drained::Idle) => source.wait()?,
         }
     };
-    pipeline.finish(&mut |step| output.take(step));
+    pipeline.finish(&mut |step| accountant.take(step, true, &mut |step| output.take(step)));
+    accountant.finish(&mut |step| output.take(step));
     output.flush()?;
     if watch.summary {
         let mut summary = output.printer.summary();
@@ -70,10 +77,12 @@ pub fn run(source: &mut dyn Source, watch: &Watch) -> anyhow::Result<()> {
 }
 
 impl Watch {
-    fn engine_options(&self) -> Options {
+    fn engine_options(&self, accountant: &Accountant) -> Options {
         let content = self.policy.content != Content::Off;
         Options {
-            llm: llmtap::llm::Options { content },
+            llm: llmtap::llm::Options {
+                content: content || accountant.needs_content(),
+            },
             follow_text: self.follow_text && content,
             limits: self.limits,
         }

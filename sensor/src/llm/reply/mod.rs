@@ -3,11 +3,12 @@
 //! In: borrowed pieces. Out: [`Response`], [`Tokens`], failure. Must not know:
 //! dialects, times.
 
-use super::attr::{self, Attributes};
-use super::call::{ChatMessage, Failure, Media, MediaSource, Name, Part, Response, Usage, Value};
+use super::attr::Attributes;
+use super::call::{ChatMessage, Failure, Name, Part, Response, Usage};
 use super::json::Str;
 use super::usage::Tokens;
 
+mod beside;
 mod slot;
 
 use slot::Slot;
@@ -154,62 +155,6 @@ impl Reply {
         );
         if let Some(Part::Reasoning(kept)) = slot {
             text.append_to(kept);
-        }
-    }
-
-    /// Adds to the words with which the model refuses.
-    pub(super) fn refusal(&mut self, choice: usize, text: Str<'_>) {
-        if !text.is_empty() {
-            self.attributes.set(attr::REFUSED, Value::Bool(true));
-            self.words(choice, "refusal", text);
-        }
-    }
-
-    /// Adds to the words of what the model speaks.
-    pub(super) fn transcript(&mut self, choice: usize, text: Str<'_>) {
-        if !text.is_empty() {
-            self.words(choice, "transcript", text);
-        }
-    }
-
-    /// Counts bytes (as encoded) of media that the model makes; they are not kept.
-    pub(super) fn media(
-        &mut self,
-        choice: usize,
-        modality: &'static str,
-        mime: Str<'_>,
-        bytes: usize,
-    ) {
-        self.progress = true;
-        let more = u64::try_from(bytes).unwrap_or(u64::MAX);
-        let fits = |part: &Part| matches!(part, Part::Media(m) if m.modality == modality);
-        let slot = self.slot(choice, None, fits, || {
-            Part::Media(Media {
-                modality: Name::Borrowed(modality),
-                mime_type: mime.boxed(),
-                source: MediaSource::Inline { bytes: 0 },
-            })
-        });
-        if let Some(Part::Media(Media {
-            source: MediaSource::Inline { bytes },
-            ..
-        })) = slot
-        {
-            *bytes = bytes.saturating_add(more);
-        }
-    }
-
-    /// Adds to words that are not the model's text.
-    fn words(&mut self, choice: usize, kind: &'static str, text: Str<'_>) {
-        self.progress = true;
-        let fits = |part: &Part| matches!(part, Part::Other(p) if p.get("type").is_some_and(|t| t == kind));
-        let slot = self.slot(choice, None, fits, || {
-            Part::Other(serde_json::json!({ "type": kind, "content": "" }))
-        });
-        if let Some(Part::Other(part)) = slot
-            && let Some(serde_json::Value::String(words)) = part.get_mut("content")
-        {
-            text.append_to(words);
         }
     }
 

@@ -84,6 +84,7 @@ wire! {
         output_tokens_details: OutputDetails,
         server_tool_use: ServerTools,
         service_tier: Str<'a>,
+        speed: Str<'a>,
         cost: Num,
     }
 
@@ -238,6 +239,7 @@ impl Usage<'_> {
             }
         }
         attributes.text(attr::SERVICE_TIER, self.service_tier);
+        attributes.text(attr::SPEED, self.speed);
         attributes.double(attr::PROVIDER_COST, self.cost);
     }
 }

@@ -9,6 +9,7 @@ use crate::llm::attr;
 use crate::llm::call::Part;
 use crate::llm::json::{Raw, Str, parse, wire};
 use crate::llm::reply::{Reply, ToolFragment};
+use crate::llm::text::text;
 
 #[derive(Debug)]
 pub(in crate::llm::api) struct Agent;
@@ -114,7 +115,7 @@ impl Dialect for Agent {
         match event.name {
             Some("chunk") | None => {
                 let bytes = BASE64_STANDARD.decode(told.bytes.key()).unwrap_or_default();
-                reply.plain_text(0, &String::from_utf8_lossy(&bytes));
+                reply.plain_text(0, &text(&bytes));
             }
             Some("returnControl") => {
                 for call in &told.inputs.one_or_many::<Invocation<'_>>() {

@@ -14,6 +14,7 @@ use crate::llm::api::{Ask, Dialect, Event};
 use crate::llm::attr;
 use crate::llm::json::{Int, Raw, Str, parse, wire};
 use crate::llm::reply::Reply;
+use crate::llm::text::text;
 use crate::llm::usage::Tokens;
 
 #[derive(Debug)]
@@ -109,7 +110,7 @@ impl Dialect for Invoke {
             .decode_vec(chunk.bytes.key(), &mut bytes)
             .is_ok()
         {
-            let data = String::from_utf8_lossy(&bytes);
+            let data = text(&bytes);
             let answer: Answer<'_> = parse(&data).unwrap_or_default();
             let inner = Event {
                 name: None,

@@ -3,7 +3,7 @@
 
 use super::content::{self, Content};
 use crate::llm::api::{Ask, Dialect, Event, strings};
-use crate::llm::attr;
+use crate::llm::attr::{self, Attributes};
 use crate::llm::call::Name;
 use crate::llm::error;
 use crate::llm::json::{Int, List, Num, Raw, Str, parse, wire};
@@ -74,6 +74,14 @@ wire! {
         cached: Int = "cachedContentTokenCount" | "cached_content_token_count",
         tool_prompt: Int = "toolUsePromptTokenCount" | "tool_use_prompt_token_count",
         tier: Str<'a> = "serviceTier" | "service_tier" | "trafficType" | "traffic_type",
+        input_parts: List<Portion<'a>> = "promptTokensDetails" | "prompt_tokens_details",
+        output_parts: List<Portion<'a>> = "candidatesTokensDetails" | "candidates_tokens_details" | "responseTokensDetails" | "response_tokens_details",
+    }
+
+    /// The tokens of one modality.
+    struct Portion<'a> {
+        modality: Str<'a>,
+        count: Int = "tokenCount" | "token_count",
     }
 }
 
@@ -155,7 +163,7 @@ impl Response<'_> {
         reply.set_id(self.id);
         reply.set_model(self.model);
         reply.tokens.update(self.usage.tokens());
-        reply.attributes.text(attr::SERVICE_TIER, self.usage.tier);
+        self.usage.extras(&mut reply.attributes);
         reply
             .attributes
             .text(attr::BLOCK_REASON, self.feedback.block_reason);
@@ -180,6 +188,37 @@ impl Usage<'_> {
             tool_prompt: self.tool_prompt.count(),
             reasoning_is_apart: true,
             ..Tokens::default()
+        }
+    }
+
+    pub(in crate::llm::api) fn extras(&self, attributes: &mut Attributes) {
+        attributes.text(attr::SERVICE_TIER, self.tier);
+        for (parts, [audio, image, video]) in [
+            (
+                &self.input_parts,
+                [
+                    attr::AUDIO_INPUT_TOKENS,
+                    attr::IMAGE_INPUT_TOKENS,
+                    attr::VIDEO_INPUT_TOKENS,
+                ],
+            ),
+            (
+                &self.output_parts,
+                [
+                    attr::AUDIO_OUTPUT_TOKENS,
+                    attr::IMAGE_OUTPUT_TOKENS,
+                    attr::VIDEO_OUTPUT_TOKENS,
+                ],
+            ),
+        ] {
+            for part in parts {
+                match part.modality.key() {
+                    "AUDIO" => attributes.int(audio, part.count),
+                    "IMAGE" => attributes.int(image, part.count),
+                    "VIDEO" => attributes.int(video, part.count),
+                    _ => {}
+                }
+            }
         }
     }
 }

@@ -25,6 +25,7 @@ wire! {
         cache_write: Int = "cache_write_tokens" | "cache_creation_tokens",
         reasoning: Int = "reasoning_tokens",
         audio: Int = "audio_tokens",
+        image: Int = "image_tokens",
     }
 
     struct Cost {
@@ -74,16 +75,15 @@ impl Usage<'_> {
         attributes.double(attr::PROVIDER_COST, plain);
         attributes.double(attr::PROVIDER_COST, cost.total);
         attributes.double(attr::AUDIO_SECONDS, self.seconds);
-        positive(
-            attributes,
-            attr::AUDIO_INPUT_TOKENS,
-            self.input_details.audio,
-        );
-        positive(
-            attributes,
-            attr::AUDIO_OUTPUT_TOKENS,
-            self.output_details.audio,
-        );
+        let (input, output) = (&self.input_details, &self.output_details);
+        for (name, count) in [
+            (attr::AUDIO_INPUT_TOKENS, input.audio),
+            (attr::AUDIO_OUTPUT_TOKENS, output.audio),
+            (attr::IMAGE_INPUT_TOKENS, input.image),
+            (attr::IMAGE_OUTPUT_TOKENS, output.image),
+        ] {
+            positive(attributes, name, count);
+        }
     }
 }
 

@@ -169,6 +169,7 @@ impl Dialect for Live {
             reply.whole_tool(0, call.fragment());
         }
         reply.tokens.update(message.usage.tokens());
+        message.usage.extras(&mut reply.attributes);
         reply.finish(0, content.reason);
         if content.interrupted.0 == Some(true) {
             reply.finish(0, Str::plain("interrupted"));
