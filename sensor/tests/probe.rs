@@ -10,7 +10,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use llmtap::event::{ConnectionId, Direction, Event, EventKind, Origin, Verdict};
-use llmtap::probe::{Options, Pids, Sensor};
+use llmtap::probe::{Image, Options, Pids, Sensor};
 
 /// One at a time: they share the machine's uprobes, and loads take memory.
 static TURN: Mutex<()> = Mutex::new(());
@@ -176,8 +176,9 @@ impl Seen {
         }
     }
 
-    fn finish(&mut self, sensor: Sensor) {
-        sensor.finish(&mut |event| self.event(event));
+    fn finish(&mut self, mut sensor: Sensor) {
+        sensor.stop();
+        while sensor.drain(&mut |event| self.event(event)) {}
     }
 }
 
@@ -373,23 +374,19 @@ fn a_new_library_in_a_new_process() {
     }
     let mut sensor = Sensor::start(&Options::default()).expect("root, and an object built before");
     let mut seen = Seen::default();
-    let (stop, stopped) = std::sync::mpsc::channel::<()>();
-    let watcher = std::thread::spawn(move || {
-        let end = Instant::now() + Duration::from_secs(60);
-        while stopped.try_recv().is_err() && Instant::now() < end {
-            sensor.wait(Duration::from_millis(5)).expect("waits");
-            seen.drain(&mut sensor);
-        }
-        seen.finish(sensor);
-        seen
-    });
     let mut traffic = Traffic::start_with("new", |command| {
         command.env("LD_LIBRARY_PATH", &libraries);
     });
+    let end = Instant::now() + Duration::from_secs(20);
+    let is_new = |image: &&Image| image.path.starts_with(&libraries) && image.sites() > 0;
+    while !sensor.status().images.iter().any(is_new) {
+        assert!(Instant::now() < end, "the new library was not noticed");
+        sensor.wait(Duration::from_millis(10)).expect("waits");
+        seen.drain(&mut sensor);
+    }
     traffic.order("tls");
     traffic.order("send 5000");
-    stop.send(()).expect("it listens");
-    let seen = watcher.join().expect("no panic");
+    seen.finish(sensor);
     let _ = fs::remove_dir_all(&libraries);
     let side = &seen.write[&seen.client(&traffic.at[0])];
     side.assert_tells(&traffic.sent());

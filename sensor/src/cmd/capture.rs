@@ -9,34 +9,47 @@ use llmtap::time::{ClockOffset, Timestamp};
 use super::source::{Drained, Source};
 
 #[derive(Debug)]
-pub struct Capture(Reader);
+pub struct Capture {
+    reader: Reader,
+    is_stopped: bool,
+}
 
 /// Events in one batch.
 const BATCH: usize = 256;
 
 impl Capture {
     pub fn open(path: &Path) -> anyhow::Result<Self> {
-        Ok(Self(Reader::open(path)?))
+        Ok(Self {
+            reader: Reader::open(path)?,
+            is_stopped: false,
+        })
     }
 }
 
 impl Source for Capture {
     fn clock(&self) -> ClockOffset {
-        self.0.clock()
+        self.reader.clock()
     }
 
     fn host(&self) -> Option<&str> {
-        self.0.host()
+        self.reader.host()
     }
 
     fn drain(&mut self, each: &mut dyn FnMut(Event<'_>)) -> anyhow::Result<Drained> {
+        if self.is_stopped {
+            return Ok(Drained::End);
+        }
         for _ in 0..BATCH {
-            match self.0.next()? {
+            match self.reader.next()? {
                 Some(event) => each(event),
                 None => return Ok(Drained::End),
             }
         }
         Ok(Drained::More)
+    }
+
+    fn stop(&mut self) {
+        self.is_stopped = true;
     }
 
     fn wait(&mut self) -> anyhow::Result<()> {

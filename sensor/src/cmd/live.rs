@@ -19,6 +19,7 @@ pub struct Live {
     clock: ClockOffset,
     host: Option<String>,
     is_announced: bool,
+    is_stopped: bool,
 }
 
 impl Live {
@@ -34,6 +35,7 @@ impl Live {
             clock: probe::clock_offset(),
             host: Some(host),
             is_announced: false,
+            is_stopped: false,
         })
     }
 }
@@ -48,14 +50,24 @@ impl Source for Live {
     }
 
     fn drain(&mut self, each: &mut dyn FnMut(Event<'_>)) -> anyhow::Result<Drained> {
-        self.sensor.drain(&mut |mut event| {
+        let more = self.sensor.drain(&mut |mut event| {
             if let EventKind::Open(origin) = &mut event.kind {
                 // At once: the process may be gone by the time its call ends.
                 process::fill(origin);
             }
             each(event);
         });
-        Ok(Drained::Idle)
+        Ok(match more {
+            true => Drained::More,
+            false if self.is_stopped => Drained::End,
+            false => Drained::Idle,
+        })
+    }
+
+    fn stop(&mut self) {
+        if !std::mem::replace(&mut self.is_stopped, true) {
+            self.sensor.stop();
+        }
     }
 
     fn wait(&mut self) -> anyhow::Result<()> {

@@ -14,6 +14,9 @@ pub trait Source {
     /// Hands over what has come since the last time.
     fn drain(&mut self, each: &mut dyn FnMut(Event<'_>)) -> anyhow::Result<Drained>;
 
+    /// Nothing new from now on: what has come is drained, and then it ends.
+    fn stop(&mut self);
+
     /// Waits until there is more, at most as long as nobody would mind.
     fn wait(&mut self) -> anyhow::Result<()>;
 

@@ -40,6 +40,15 @@ pub struct Sensor {
     /// Processes that are gone, but may have records left.
     gone: Vec<u32>,
     closed: Totals,
+    stage: Stage,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Running,
+    Stopped,
+    /// Stopped, and the end of each connection was told.
+    Settled,
 }
 
 /// Maps of the kernel half; keys and values as bytes, see `llmtap_common`.
@@ -83,6 +92,7 @@ impl Sensor {
             processes: Processes::default(),
             gone: vec![],
             closed: Totals::default(),
+            stage: Stage::Running,
             programs,
         };
         // First the news, then the present: nothing falls between.
@@ -124,13 +134,26 @@ impl Sensor {
         spool::wait(&fds, timeout).map_err(ProbeError::Wait)
     }
 
-    /// Hands on what has come, or much of it. Events of one connection come in order.
-    pub fn drain(&mut self, sink: &mut dyn FnMut(Event<'_>)) {
+    /// Hands on what has come, or much of it, and says whether more waits. Events of one
+    /// connection come in order.
+    pub fn drain(&mut self, sink: &mut dyn FnMut(Event<'_>)) -> bool {
         for _ in 0..BATCHES {
             if self.drain_some(sink) {
-                return;
+                self.settle(sink);
+                return false;
             }
         }
+        true
+    }
+
+    /// Takes all probes away. What has come until then can still be drained; at its end
+    /// stands what is missing at the end of each connection, so that the events tell of every
+    /// byte that crossed.
+    pub fn stop(&mut self) {
+        self.images.detach();
+        self.programs.detach_tracepoints();
+        self.events.finish();
+        self.stage = Stage::Stopped;
     }
 
     /// Whether nothing is left.
@@ -180,13 +203,12 @@ impl Sensor {
         }
     }
 
-    /// Takes all probes away and hands on what is left, with what is missing at the end of
-    /// each connection: from then on the events tell every byte that crossed.
-    pub fn finish(mut self, sink: &mut dyn FnMut(Event<'_>)) -> Loss {
-        self.images.detach();
-        self.programs.detach_tracepoints();
-        self.events.finish();
-        while !self.drain_some(sink) {}
+    /// Once, when all records of a stopped sensor were handed on.
+    fn settle(&mut self, sink: &mut dyn FnMut(Event<'_>)) {
+        if self.stage != Stage::Stopped {
+            return;
+        }
+        self.stage = Stage::Settled;
         let open: Vec<_> = self.maps.connections.iter().flatten().collect();
         for (_, bytes) in open {
             if let Ok(connection) = Connection::read_from_bytes(&bytes) {
@@ -196,7 +218,6 @@ impl Sensor {
                     .settle(connection.id, &end, clock::boot_time(), sink);
             }
         }
-        self.status().loss
     }
 
     fn count(&mut self, connection: &Connection) {

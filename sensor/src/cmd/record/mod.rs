@@ -77,8 +77,10 @@ fn record(source: &mut dyn Source, arguments: &Arguments) -> anyhow::Result<()> 
     let file = File::new(writer, arguments.content == Content::Redacted);
     let mut recorder = Recorder::new(file, arguments.all);
     let outcome = loop {
-        // What came before the signal is still taken.
-        let is_last = stop.load(Ordering::Relaxed);
+        if stop.load(Ordering::Relaxed) {
+            // What came before the signal is still taken.
+            source.stop();
+        }
         let drained = source.drain(&mut |event| recorder.take(&event));
         recorder
             .flush(source)
@@ -88,7 +90,6 @@ fn record(source: &mut dyn Source, arguments: &Arguments) -> anyhow::Result<()> 
         }
         match drained {
             Err(error) => break Err(error),
-            Ok(_) if is_last => break Ok(()),
             Ok(Drained::End) => break Ok(()),
             Ok(Drained::More) => {}
             Ok(Drained::Idle) => source.wait()?,

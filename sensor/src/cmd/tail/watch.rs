@@ -47,8 +47,10 @@ pub fn run(source: &mut dyn Source, watch: &Watch, accountant: Accountant) -> an
     let patient = source.now().is_none();
 
     let outcome = loop {
-        // What came before the signal is still taken.
-        let is_last = stop.load(Ordering::Relaxed);
+        if stop.load(Ordering::Relaxed) {
+            // What came before the signal is still taken.
+            source.stop();
+        }
         let drained = pipeline.pump(source, &mut |step| {
             accountant.take(step, patient, &mut |step| output.take(step));
         });
@@ -59,7 +61,6 @@ pub fn run(source: &mut dyn Source, watch: &Watch, accountant: Accountant) -> an
         }
         match drained {
             Err(error) => break Err(error),
-            Ok(_) if is_last => break Ok(()),
             Ok(Drained::End) => break Ok(()),
             Ok(Drained::More) => {}
             Ok(Drained::Idle) => source.wait()?,
