@@ -54,6 +54,28 @@ impl MappedFile {
     }
 }
 
+/// The host's own TLS libraries, mapped or not. What is new to the sensor takes some time
+/// to cover, longer than a short process lives; these are sure to be used.
+pub fn usual_libraries() -> Vec<PathBuf> {
+    const FOLDERS: [&str; 6] = [
+        "/usr/lib/x86_64-linux-gnu",
+        "/usr/lib/aarch64-linux-gnu",
+        "/usr/lib64",
+        "/usr/lib",
+        "/usr/local/lib64",
+        "/usr/local/lib",
+    ];
+    let is_usual = |path: &PathBuf| {
+        let name = path.file_name().and_then(|name| name.to_str());
+        name.is_some_and(|name| name.starts_with("libssl") && name.contains(".so"))
+    };
+    let entries = FOLDERS
+        .iter()
+        .filter_map(|folder| std::fs::read_dir(folder).ok());
+    let paths = entries.flatten().flatten().map(|entry| entry.path());
+    paths.filter(is_usual).collect()
+}
+
 /// Opens a regular file, and nothing else.
 pub fn open_regular(path: &Path) -> io::Result<Option<File>> {
     let place = OpenOptions::new()
