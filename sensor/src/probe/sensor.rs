@@ -101,6 +101,7 @@ impl Sensor {
             Pids::Only(pids) => sensor.scan(pids.iter().copied()),
             Pids::Every | Pids::Except(_) => sensor.scan(process::all()),
         }
+        sensor.scan_usual();
         Ok(sensor)
     }
 
@@ -112,6 +113,15 @@ impl Sensor {
                 if !seen.contains(&(file.device, file.inode)) && self.cover(pid, &file) {
                     seen.insert((file.device, file.inode));
                 }
+            }
+        }
+    }
+
+    /// Covers what the next process is likely to map.
+    fn scan_usual(&mut self) {
+        for path in maps::usual_libraries() {
+            if let Ok(Some(file)) = maps::open_regular(&path) {
+                self.images.cover(&mut self.programs, &file, &path);
             }
         }
     }
