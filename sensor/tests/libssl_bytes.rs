@@ -498,6 +498,8 @@ fn collect(sensor: &mut Sensor, talk: &mut Talk) -> HashMap<u64, [Vec<u8>; 2]> {
             sensor.drain(&mut sink);
         }
     });
-    sensor.drain(&mut sink);
+    // Only a stopped sensor has nothing left in the ring.
+    sensor.stop();
+    while sensor.drain(&mut sink) {}
     streams
 }
