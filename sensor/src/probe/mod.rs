@@ -16,6 +16,7 @@ mod clock;
 mod connections;
 mod error;
 mod load;
+mod pending;
 mod process;
 mod record;
 mod sensor;

@@ -13,13 +13,14 @@ use llmtap_common::conn::{Connection, Key};
 use llmtap_common::filter;
 use llmtap_common::layout::FileId;
 use llmtap_common::loss::Counters;
-use llmtap_common::record::{Closing, Opening, ProcessRecord, process as happened};
+use llmtap_common::record::{Closing, Header, Opening, ProcessRecord, process as happened};
 use zerocopy::{FromBytes, IntoBytes};
 
 use super::attach::Images;
 use super::clock;
 use super::connections::Connections;
 use super::load::Programs;
+use super::pending::{Pending, Released};
 use super::process::{self, Processes};
 use super::record::{self, Record};
 use super::spool::{self, Spool};
@@ -36,6 +37,8 @@ pub struct Sensor {
     news: RingBuf<MapData>,
     maps: Maps,
     connections: Connections,
+    /// Connections that may be part of others.
+    pending: Pending,
     processes: Processes,
     /// Processes that are gone, but may have records left.
     gone: Vec<u32>,
@@ -89,6 +92,7 @@ impl Sensor {
                 counters: programs.map("COUNTERS")?,
             },
             connections: Connections::default(),
+            pending: Pending::default(),
             processes: Processes::default(),
             gone: vec![],
             closed: Totals::default(),
@@ -175,6 +179,7 @@ impl Sensor {
             return false;
         }
         // No record of theirs is left.
+        self.hurry(sink);
         for pid in std::mem::take(&mut self.gone) {
             self.exited(pid, sink);
         }
@@ -255,32 +260,36 @@ impl Sensor {
 
     /// Handles so many records at most, and says how many there were.
     fn drain_events(&mut self, at_most: usize, sink: &mut dyn FnMut(Event<'_>)) -> usize {
+        let mut teller = Teller {
+            connections: &mut self.connections,
+            pending: &mut self.pending,
+            processes: &mut self.processes,
+            images: &self.images,
+            closed: &mut self.closed,
+        };
         for done in 0..at_most {
             let Some(item) = self.events.next() else {
                 return done;
             };
-            let Some((header, record)) = record::parse(item) else {
-                continue;
-            };
-            let connections = &mut self.connections;
-            match record {
-                Record::Data(bytes) => connections.data(&header, bytes, sink),
-                Record::Open(opening) => {
-                    let origin = origin(&opening, &mut self.processes, &self.images);
-                    connections.open(&header, (opening.pid, opening.key), origin, sink);
-                }
-                Record::Close(end) => {
-                    self.closed.refused = self.closed.refused.saturating_add(end.refused.into());
-                    self.closed.unreadable =
-                        self.closed.unreadable.saturating_add(end.unreadable.into());
-                    connections.close(header.connection, &end, header.at, sink);
-                }
-                Record::ServerName(name) => {
-                    connections.update(&header, server_name(name), sink);
-                }
+            if let Some((header, record)) = record::parse(item) {
+                teller.take(&header, record, sink);
             }
         }
         at_most
+    }
+
+    /// Lets go of records that have waited long enough to know their connection.
+    fn hurry(&mut self, sink: &mut dyn FnMut(Event<'_>)) {
+        let mut teller = Teller {
+            connections: &mut self.connections,
+            pending: &mut self.pending,
+            processes: &mut self.processes,
+            images: &self.images,
+            closed: &mut self.closed,
+        };
+        let all = self.stage != Stage::Running;
+        teller.pending.hurry(clock::boot_time(), all);
+        teller.tell_released(sink);
     }
 
     fn drain_processes(&mut self) -> usize {
@@ -351,6 +360,59 @@ impl Sensor {
     fn remember(&mut self, file: &FileId) {
         // Where it fails, the file is looked at again.
         let _ = self.maps.files.insert(bytes(file), 1, 0);
+    }
+}
+
+/// Makes events of records.
+struct Teller<'s> {
+    connections: &'s mut Connections,
+    pending: &'s mut Pending,
+    processes: &'s mut Processes,
+    images: &'s Images,
+    closed: &'s mut Totals,
+}
+
+impl Teller<'_> {
+    fn take(&mut self, header: &Header, record: Record<'_>, sink: &mut dyn FnMut(Event<'_>)) {
+        let waits = self.pending.takes(header, &record);
+        self.tell_released(sink);
+        if !waits {
+            self.tell(header, record, sink);
+        }
+    }
+
+    fn tell_released(&mut self, sink: &mut dyn FnMut(Event<'_>)) {
+        while let Some(released) = self.pending.next() {
+            match released {
+                Released::Open(header, opening) => {
+                    self.tell(&header, Record::Open(opening), sink);
+                }
+                Released::Data(header, bytes) => self.tell(&header, Record::Data(&bytes), sink),
+            }
+        }
+    }
+
+    fn tell(&mut self, header: &Header, record: Record<'_>, sink: &mut dyn FnMut(Event<'_>)) {
+        match record {
+            Record::Data(bytes) => self.connections.data(header, bytes, sink),
+            Record::Open(opening) => {
+                let origin = origin(&opening, self.processes, self.images);
+                let owner = (opening.pid, opening.key);
+                self.connections.open(header, owner, origin, sink);
+            }
+            Record::Close(end) => {
+                let Totals {
+                    refused,
+                    unreadable,
+                } = self.closed;
+                *refused = refused.saturating_add(end.refused.into());
+                *unreadable = unreadable.saturating_add(end.unreadable.into());
+                self.connections
+                    .close(header.connection, &end, header.at, sink);
+            }
+            Record::ServerName(name) => self.connections.update(header, server_name(name), sink),
+            Record::Join(_) => self.connections.absorb(header.connection, header.at, sink),
+        }
     }
 }
 

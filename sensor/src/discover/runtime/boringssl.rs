@@ -22,7 +22,6 @@ pub const RUNTIME: Runtime = Runtime {
 
 /// How the name of the file ends; what is before it varies.
 const FILE: &[u8] = b"/ssl/ssl_lib.cc\0";
-const LONGEST_NAME: u64 = 300;
 /// Most code of one function that is read.
 const MAX_FUNCTION: u64 = 0x800;
 /// Fewer places than this that name the file are no ssl_lib.
@@ -100,14 +99,10 @@ fn examine(image: &Image<'_>, _: &Symbols) -> Result<Option<Finding>, ImageError
 fn file_name(image: &Image<'_>) -> Result<Option<u64>, ImageError> {
     let mut tail = None;
     image.find_constants(&[FILE], |_, at| tail = tail.or(Some(at)))?;
-    let Some(tail) = tail else { return Ok(None) };
-    let from = tail.saturating_sub(LONGEST_NAME);
-    let before = image.bytes(from, LONGEST_NAME as usize)?;
-    let before = before.get(..usize::try_from(tail.saturating_sub(from)).unwrap_or(0));
-    let start = before
-        .and_then(|bytes| memchr::memrchr(0, bytes))
-        .map_or(0, |nul| nul.saturating_add(1));
-    Ok(image.address_of(from.saturating_add(start as u64)))
+    match tail {
+        Some(tail) => image.beginning_of_text(tail),
+        None => Ok(None),
+    }
 }
 
 fn hook(
@@ -116,24 +111,7 @@ fn hook(
     function: Function,
     what: &str,
 ) -> Result<(), ImageError> {
-    let size = range
-        .end
-        .saturating_sub(range.start)
-        .min(MAX_FUNCTION.saturating_add(1)) as usize;
-    let bytes = hooks.image.code(range.start, size)?;
-    let code = Code {
-        machine: hooks.image.machine,
-        address: range.start,
-        bytes: &bytes,
-        whole: bytes.len() == size && size as u64 <= MAX_FUNCTION,
-    };
-    let wanted = function.wanted();
-    match code.cheap(wanted).or_else(|| code.at_entry(wanted)) {
-        Some(place) => hooks.add(function, &place, what),
-        None => hooks.note(format!(
-            "{what}: begins with an instruction that takes no probe"
-        )),
-    }
+    hooks.place(function, &range, MAX_FUNCTION, what)?;
     Ok(())
 }
 

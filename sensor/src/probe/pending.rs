@@ -1,0 +1,131 @@
+//! Connections that may turn out to be part of others: their records wait until that is
+//! told, which takes no longer than from encrypting a record to sending it.
+//!
+//! In: records. Out: records, of the connection that they belong to. Must not know: what
+//! becomes of them.
+
+use std::collections::{HashMap, VecDeque};
+
+use llmtap_common::conn::stream;
+use llmtap_common::record::{Header, Joining, Opening, WRITE};
+
+use super::record::Record;
+
+/// How long a connection waits, by the time of its first record, in nanoseconds.
+const PATIENCE: u64 = 50_000_000;
+/// Connections that wait at once, and bytes of each.
+const MAX_WAITING: usize = 1 << 10;
+const MAX_BYTES: usize = 1 << 20;
+
+/// A record that need not wait any more.
+#[derive(Debug)]
+pub enum Released {
+    Open(Header, Opening),
+    Data(Header, Vec<u8>),
+}
+
+#[derive(Debug)]
+struct Waiting {
+    opening: (Header, Opening),
+    data: Vec<(Header, Vec<u8>)>,
+    bytes: usize,
+}
+
+/// Those that wait, by the kernel's id.
+#[derive(Debug, Default)]
+pub struct Pending {
+    waiting: HashMap<u64, Waiting>,
+    released: VecDeque<Released>,
+}
+
+impl Pending {
+    /// Whether this is a record that waits. Records that need not wait any more because of
+    /// it come out of [`Self::next`] before it, if it does not wait itself.
+    pub fn takes(&mut self, header: &Header, record: &Record<'_>) -> bool {
+        match record {
+            Record::Open(opening) if is_loose(opening) => self.begin(header, opening),
+            _ if self.waiting.is_empty() => false,
+            Record::Data(bytes) => self.wait(header, bytes),
+            Record::Join(joining) => self.join(header.connection, joining),
+            Record::Open(_) | Record::Close(_) => {
+                self.release(header.connection);
+                false
+            }
+            Record::ServerName(_) => false,
+        }
+    }
+
+    /// The next record that need not wait any more.
+    pub fn next(&mut self) -> Option<Released> {
+        self.released.pop_front()
+    }
+
+    /// Lets go what has waited for too long at `now`, or all of it.
+    pub fn hurry(&mut self, now: u64, all: bool) {
+        let late = |waiting: &Waiting| all || now.saturating_sub(waiting.opening.0.at) > PATIENCE;
+        let due: Vec<u64> = self
+            .waiting
+            .iter()
+            .filter(|(_, waiting)| late(waiting))
+            .map(|(id, _)| *id)
+            .collect();
+        due.into_iter().for_each(|id| self.release(id));
+    }
+
+    fn begin(&mut self, header: &Header, opening: &Opening) -> bool {
+        if self.waiting.len() >= MAX_WAITING {
+            return false;
+        }
+        let waiting = Waiting {
+            opening: (*header, *opening),
+            data: Vec::new(),
+            bytes: 0,
+        };
+        self.waiting.insert(header.connection, waiting);
+        true
+    }
+
+    fn wait(&mut self, header: &Header, bytes: &[u8]) -> bool {
+        let Some(waiting) = self.waiting.get_mut(&header.connection) else {
+            return false;
+        };
+        waiting.bytes = waiting.bytes.saturating_add(bytes.len());
+        waiting.data.push((*header, bytes.to_vec()));
+        if waiting.bytes > MAX_BYTES {
+            self.release(header.connection);
+        }
+        true
+    }
+
+    /// What waited goes on as part of another connection, behind what that one had.
+    fn join(&mut self, id: u64, joining: &Joining) -> bool {
+        let Some(waiting) = self.waiting.remove(&id) else {
+            return false;
+        };
+        for (mut header, bytes) in waiting.data {
+            let side = usize::from(header.direction != WRITE);
+            let base = |of: &[u64; 2]| of.get(side).copied().unwrap_or(0);
+            header.connection = joining.into;
+            header.position = header.position.saturating_add(base(&joining.position));
+            header.cut = header.cut.saturating_add(base(&joining.cut));
+            self.released.push_back(Released::Data(header, bytes));
+        }
+        true
+    }
+
+    fn release(&mut self, id: u64) {
+        let Some(Waiting { opening, data, .. }) = self.waiting.remove(&id) else {
+            return;
+        };
+        self.released
+            .push_back(Released::Open(opening.0, opening.1));
+        let data = data.into_iter();
+        self.released
+            .extend(data.map(|(header, bytes)| Released::Data(header, bytes)));
+    }
+}
+
+/// Whether it is a connection of one stream so far, of which nobody knows the socket.
+fn is_loose(opening: &Opening) -> bool {
+    opening.key.pid & (stream::WRITE | stream::READ) != 0 && opening.socket.family == 0
+}
