@@ -92,3 +92,72 @@ fn word(bytes: &[u8], at: usize) -> Option<u32> {
 fn relative(base: u64, distance: u32) -> u64 {
     base.wrapping_add_signed(distance.cast_signed().into())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::image::Machine;
+    use super::super::synthetic::{BASE, Builder};
+    use super::*;
+
+    /// An image with functions of 16 and 32 bytes and a hole between them, and where these
+    /// begin; `damage` may change a byte of the table.
+    fn sample(damage: Option<usize>) -> (Vec<u8>, [u64; 2]) {
+        let mut builder = Builder::new(Machine::X86_64);
+        let first = builder.place(&[0x90; 16]);
+        builder.place(&[0xcc; 16]);
+        let second = builder.place(&[0x90; 32]);
+        let mut entries = vec![];
+        let frames = builder.next_address();
+        for (start, size) in [(first, 16_u32), (second, 32)] {
+            let at = frames + entries.len() as u64;
+            entries.extend(12_u32.to_le_bytes());
+            entries.extend(0_u32.to_le_bytes());
+            entries.extend((start.wrapping_sub(at + 8) as u32).to_le_bytes());
+            entries.extend(size.to_le_bytes());
+        }
+        builder.place(&entries);
+        let table = builder.next_address();
+        let mut header = HEADER.to_vec();
+        header.extend([0; 4]);
+        header.extend(2_u32.to_le_bytes());
+        for (start, entry) in [(first, frames), (second, frames + 16)] {
+            for address in [start, entry] {
+                header.extend((address.wrapping_sub(table) as u32).to_le_bytes());
+            }
+        }
+        if let Some(at) = damage {
+            header[at] ^= 0xff;
+        }
+        builder.unwind_table(&header);
+        (builder.build(), [first, second])
+    }
+
+    fn around(bytes: &[u8], address: u64) -> Option<Range<u64>> {
+        let image = Image::parse(&bytes).unwrap().unwrap();
+        let unwind = Unwind::open(&image).unwrap()?;
+        unwind.around(address).unwrap()
+    }
+
+    #[test]
+    fn tells_the_function_around_an_address() {
+        let (bytes, [first, second]) = sample(None);
+        assert_eq!(around(&bytes, first), Some(first..first + 16));
+        assert_eq!(around(&bytes, first + 15), Some(first..first + 16));
+        assert_eq!(around(&bytes, second + 31), Some(second..second + 32));
+        for nowhere in [BASE, first - 1, first + 16, second + 32, u64::MAX] {
+            assert_eq!(around(&bytes, nowhere), None, "{nowhere:#x}");
+        }
+    }
+
+    #[test]
+    fn a_damaged_table_is_none() {
+        for at in 0..28 {
+            let (bytes, [first, second]) = sample(Some(at));
+            for address in [first, first + 20, second + 31] {
+                if let Some(extent) = around(&bytes, address) {
+                    assert!(extent.contains(&address), "{at}");
+                }
+            }
+        }
+    }
+}

@@ -129,3 +129,140 @@ impl Pending {
 fn is_loose(opening: &Opening) -> bool {
     opening.key.pid & (stream::WRITE | stream::READ) != 0 && opening.socket.family == 0
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use llmtap_common::conn::{Key, Socket};
+    use llmtap_common::record::{Closing, READ};
+
+    const AT: u64 = 1_000_000_000;
+
+    fn header(connection: u64, direction: u8, position: u64) -> Header {
+        Header {
+            connection,
+            at: AT,
+            position,
+            cut: 0,
+            length: 0,
+            kind: 0,
+            direction,
+            reserved: 0,
+        }
+    }
+
+    fn opening(bit: u64, family: u16) -> Opening {
+        Opening {
+            key: Key {
+                pid: 40 | bit,
+                object: 1,
+            },
+            instruction: 0,
+            pid: 40,
+            tid: 40,
+            comm: [0; 16],
+            socket: Socket {
+                family,
+                ..Socket::default()
+            },
+        }
+    }
+
+    fn takes_data(pending: &mut Pending, header: Header) -> bool {
+        pending.takes(&header, &Record::Data(b"abc"))
+    }
+
+    /// What is released, in a few words.
+    fn released(pending: &mut Pending) -> String {
+        let mut all = vec![];
+        while let Some(record) = pending.next() {
+            all.push(match record {
+                Released::Open(header, _) => format!("open {}", header.connection),
+                Released::Data(header, bytes) => format!(
+                    "{}:{}@{}+{}",
+                    header.connection,
+                    header.direction,
+                    header.position,
+                    bytes.len()
+                ),
+            });
+        }
+        all.join(" ")
+    }
+
+    /// One that waits with two records.
+    fn waiting() -> Pending {
+        let mut pending = Pending::default();
+        let loose = Record::Open(opening(stream::WRITE, 0));
+        assert!(pending.takes(&header(7, WRITE, 0), &loose));
+        assert!(takes_data(&mut pending, header(7, WRITE, 0)));
+        assert!(takes_data(&mut pending, header(7, WRITE, 3)));
+        assert_eq!(released(&mut pending), "");
+        pending
+    }
+
+    #[test]
+    fn what_has_a_socket_or_an_object_does_not_wait() {
+        let mut pending = Pending::default();
+        for opening in [opening(0, 0), opening(stream::READ, 2)] {
+            assert!(!pending.takes(&header(7, WRITE, 0), &Record::Open(opening)));
+            assert!(!takes_data(&mut pending, header(7, WRITE, 0)));
+        }
+    }
+
+    #[test]
+    fn once_its_socket_is_known_it_goes_on_alone() {
+        let mut pending = waiting();
+        assert!(
+            !takes_data(&mut pending, header(8, WRITE, 0)),
+            "another one"
+        );
+        let found = Record::Open(opening(stream::WRITE, 2));
+        assert!(!pending.takes(&header(7, WRITE, 0), &found));
+        assert_eq!(released(&mut pending), "open 7 7:0@0+3 7:0@3+3");
+        assert!(!takes_data(&mut pending, header(7, WRITE, 6)));
+    }
+
+    #[test]
+    fn it_goes_on_behind_what_it_joins() {
+        let mut pending = waiting();
+        let joining = Joining {
+            into: 9,
+            position: [100, 5],
+            cut: [0; 2],
+        };
+        assert!(pending.takes(&header(7, WRITE, 0), &Record::Join(joining)));
+        assert_eq!(released(&mut pending), "9:0@100+3 9:0@103+3");
+        // The next one waits for nothing.
+        assert!(!pending.takes(&header(7, READ, 0), &Record::Join(joining)));
+    }
+
+    #[test]
+    fn it_does_not_wait_for_long_nor_with_much() {
+        let mut pending = waiting();
+        pending.hurry(AT + PATIENCE, false);
+        assert_eq!(released(&mut pending), "");
+        pending.hurry(AT + PATIENCE + 1, false);
+        assert_eq!(released(&mut pending), "open 7 7:0@0+3 7:0@3+3");
+        let mut pending = waiting();
+        pending.hurry(AT, true);
+        assert_ne!(released(&mut pending), "");
+        let mut pending = waiting();
+        let much = vec![0; MAX_BYTES];
+        assert!(pending.takes(&header(7, WRITE, 6), &Record::Data(&much)));
+        assert!(released(&mut pending).ends_with(&format!("7:0@6+{MAX_BYTES}")));
+    }
+
+    #[test]
+    fn its_end_ends_the_waiting() {
+        let mut pending = waiting();
+        let end = Closing {
+            position: [6, 0],
+            cut: [0; 2],
+            refused: 0,
+            unreadable: 0,
+        };
+        assert!(!pending.takes(&header(7, WRITE, 0), &Record::Close(end)));
+        assert_eq!(released(&mut pending), "open 7 7:0@0+3 7:0@3+3");
+    }
+}

@@ -10,10 +10,10 @@ use std::ops::Range;
 
 use super::super::image::{Image, ImageError};
 use super::super::plan::{Finding, Function, Unsupported};
-use super::super::reference::{self, Reference, Starts};
+use super::super::reference::{self, Extents, Reference, Starts};
 use super::super::site::Code;
 use super::super::symbols::Symbols;
-use super::{Hooks, Runtime};
+use super::{Hooks, Runtime, aead};
 
 pub const RUNTIME: Runtime = Runtime {
     symbols: &[],
@@ -70,8 +70,12 @@ fn examine(image: &Image<'_>, _: &Symbols) -> Result<Option<Finding>, ImageError
     if references.len() < MIN_REFERENCES {
         return Ok(None);
     }
-    let functions = Functions::group(image, &references)?;
-    let Some((write, read)) = functions.identify()? else {
+    let mut hooks = Hooks::new(image);
+    let Some((write, read)) = identify(image, &references)? else {
+        hooks.note("SSL_read and SSL_write cannot be told apart from other functions".into());
+        if aead::hook(&mut hooks, &[aead::BORINGSSL_C, aead::BORINGSSL_CC])? {
+            return Ok(Some(Finding::Hooks(hooks.into_plan("boringssl", None))));
+        }
         return Ok(Some(Finding::Unsupported(Unsupported {
             library: "boringssl".into(),
             reason: "linked in without symbols, and SSL_read and SSL_write cannot be told apart \
@@ -79,7 +83,6 @@ fn examine(image: &Image<'_>, _: &Symbols) -> Result<Option<Finding>, ImageError
                 .into(),
         })));
     };
-    let mut hooks = Hooks::new(image);
     hook(
         &mut hooks,
         read,
@@ -93,6 +96,21 @@ fn examine(image: &Image<'_>, _: &Symbols) -> Result<Option<Finding>, ImageError
         "SSL_write, by the reasons of its errors",
     )?;
     Ok(Some(Finding::Hooks(hooks.into_plan("boringssl", None))))
+}
+
+/// Where SSL_write and SSL_read are, if both are certain.
+fn identify(
+    image: &Image<'_>,
+    references: &[Reference],
+) -> Result<Option<(Extent, Extent)>, ImageError> {
+    let starts = Starts::near(image, references)?;
+    let by_calls = Functions::group(image, references, |at| Ok(starts.around(at)))?;
+    if let Some(found) = by_calls.identify()? {
+        return Ok(Some(found));
+    }
+    // What is not called directly was taken for a part of its neighbour.
+    let extents = Extents::near(image, references)?;
+    Functions::group(image, references, |at| extents.around(at))?.identify()
 }
 
 /// The address of the source file's name.
@@ -124,12 +142,16 @@ struct Functions<'i> {
 }
 
 impl<'i> Functions<'i> {
-    fn group(image: &'i Image<'i>, references: &[Reference]) -> Result<Self, ImageError> {
-        let starts = Starts::near(image, references)?;
+    /// `around` tells the function that an address lies in.
+    fn group(
+        image: &'i Image<'i>,
+        references: &[Reference],
+        around: impl Fn(u64) -> Result<Option<Extent>, ImageError>,
+    ) -> Result<Self, ImageError> {
         let mut failing: BTreeMap<u64, Failing> = BTreeMap::new();
         let mut shapes = [0_usize; 5];
         for reference in references {
-            let Some(range) = starts.around(reference.address) else {
+            let Some(range) = around(reference.address)? else {
                 continue;
             };
             let function = failing.entry(range.start).or_default();

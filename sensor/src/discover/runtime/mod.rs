@@ -2,7 +2,7 @@
 //!
 //! In: an [`Image`]. Out: a [`Finding`]. Must not know: processes, other runtimes.
 
-mod awslc;
+mod aead;
 mod boringssl;
 mod exported;
 mod go;

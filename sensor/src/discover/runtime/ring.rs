@@ -148,3 +148,81 @@ fn candidate(image: &Image<'_>, pointers: [u64; 3], kind: (u64, u64)) -> Option<
         kind,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::examine_bytes;
+    use super::super::super::image::Machine;
+    use super::super::super::plan::Finding;
+    use super::super::super::synthetic::{BASE, Builder};
+    use super::*;
+
+    const AES: (u64, u64) = (1, 2);
+
+    #[test]
+    fn only_the_form_of_its_three_algorithms_is_taken() {
+        let candidate = |init, (seal, open), kind| Candidate {
+            init,
+            seal,
+            open,
+            kind,
+        };
+        let small = candidate(10, AES, AES_128);
+        let large = candidate(11, AES, AES_256);
+        let chacha = candidate(12, (3, 4), CHACHA20);
+        let stray = candidate(13, (5, 6), AES_256);
+        assert_eq!(algorithms(&[small, large, chacha, stray]), [small, chacha]);
+        assert_eq!(algorithms(&[small, large]), [small]);
+        assert_eq!(algorithms(&[small, chacha, stray]), []);
+        // Two of ChaCha20 are one too many.
+        let other = candidate(14, (7, 8), CHACHA20);
+        assert_eq!(algorithms(&[small, large, chacha, other]), [small]);
+        let of_same = candidate(10, AES, AES_256);
+        assert_eq!(
+            algorithms(&[small, of_same]),
+            [],
+            "one function to set up two keys"
+        );
+    }
+
+    #[test]
+    fn its_tables_are_found_where_the_loader_relocates_them() {
+        let mut builder = Builder::new(Machine::X86_64);
+        let name: Vec<u8> = [b"/rustls".as_slice(), b"-0.23.46/src/conn.rs"].concat();
+        builder.constant(&name);
+        let functions: Vec<u64> = (0..7).map(|_| builder.place(b"\x55\xc3")).collect();
+        let tables = [
+            ([0, 1, 2], AES_128),
+            ([3, 1, 2], AES_256),
+            ([4, 5, 6], CHACHA20),
+        ];
+        for (pointers, (length, id)) in tables {
+            let mut table = vec![0; 24];
+            table.extend(length.to_le_bytes());
+            table.extend(id.to_le_bytes());
+            let place = builder.place(&table);
+            for (index, pointer) in pointers.into_iter().enumerate() {
+                builder.relocate(place + 8 * index as u64, functions[pointer]);
+            }
+        }
+        let Some(Finding::Hooks(plan)) = examine_bytes(&builder.build().as_slice()).unwrap() else {
+            panic!("no hooks")
+        };
+        assert_eq!(plan.library, "rustls");
+        let found: Vec<_> = plan
+            .hooks
+            .iter()
+            .map(|h| (h.function, h.entry.offset))
+            .collect();
+        let at = |index: usize| functions[index] - BASE;
+        assert_eq!(
+            found,
+            [
+                (Function::RingSeal, at(1)),
+                (Function::RingOpen, at(2)),
+                (Function::RingSeal, at(5)),
+                (Function::RingOpen, at(6)),
+            ]
+        );
+    }
+}

@@ -7,7 +7,7 @@
 use super::super::image::{Image, ImageError};
 use super::super::plan::{Finding, Unsupported};
 use super::super::symbols::Symbols;
-use super::{Hooks, Runtime, awslc, ring};
+use super::{Hooks, Runtime, aead, ring};
 
 pub const RUNTIME: Runtime = Runtime {
     symbols: &[],
@@ -23,7 +23,7 @@ fn examine(image: &Image<'_>, _: &Symbols) -> Result<Option<Finding>, ImageError
     let name = NAME.concat();
     let mut version = None;
     let mut files = Vec::new();
-    image.find_constants(&[&name, awslc::FILE], |which, at| match which {
+    image.find_constants(&[&name, aead::AWS_LC], |which, at| match which {
         0 => version = version.or(Some(at)),
         _ if files.len() < MAX_PLACES => files.push(at),
         _ => {}
@@ -32,7 +32,7 @@ fn examine(image: &Image<'_>, _: &Symbols) -> Result<Option<Finding>, ImageError
         return Ok(None);
     }
     let mut hooks = Hooks::new(image);
-    let awslc = awslc::hook(&mut hooks, &files)?;
+    let awslc = aead::hook_at(&mut hooks, &files)?;
     let ring = ring::hook(&mut hooks)?;
     if awslc || ring {
         return Ok(Some(Finding::Hooks(hooks.into_plan("rustls", None))));
