@@ -318,6 +318,38 @@ fn verdicts_keep_bytes_in_the_kernel() {
 
 #[test]
 #[ignore = "needs root and the eBPF object"]
+fn what_is_posted_is_whole_where_else_heads_are_enough() {
+    let _turn = TURN.lock();
+    for kind in ["tls", "plain"] {
+        let mut traffic = Traffic::start("posts");
+        let mut sensor = sensor_for(&traffic, Options::default());
+        traffic.order(kind);
+        traffic.order("get 5000");
+        let first = traffic.sent().len() as u64;
+        let mut seen = Seen::default();
+        let delivered = |seen: &Seen| seen.write.values().map(Side::delivered).sum::<u64>();
+        seen.drain_until(&mut sensor, |seen| delivered(seen) == first);
+        let client = seen.client(&traffic.at[0]);
+        sensor.set_verdict(client, Verdict::HeadsAndPosts);
+        for _ in 0..20 {
+            traffic.order("get 5000");
+        }
+        let before_last = traffic.sent().len() as u64;
+        traffic.order("send 200000");
+        traffic.order("get 5000");
+        seen.finish(sensor);
+
+        let side = &seen.write[&client];
+        let sent = traffic.sent();
+        side.assert_tells(&sent);
+        let last = sent.len() as u64 - first - before_last;
+        assert_eq!(side.delivered(), first + 20 * 4096 + last + 4096, "{kind}");
+        assert_eq!(side.lost, 0);
+    }
+}
+
+#[test]
+#[ignore = "needs root and the eBPF object"]
 fn connections_that_were_open_before() {
     let _turn = TURN.lock();
     for kind in ["tls", "plain"] {

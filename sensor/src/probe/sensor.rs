@@ -189,6 +189,7 @@ impl Sensor {
         let verdict = match verdict {
             Verdict::Undecided => filter::UNDECIDED,
             Verdict::Wanted => filter::WANTED,
+            Verdict::HeadsAndPosts => filter::HEADS_AND_POSTS,
             Verdict::HeadsOnly => filter::HEADS_ONLY,
             Verdict::Unwanted => filter::UNWANTED,
         };
