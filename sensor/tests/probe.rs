@@ -6,7 +6,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use llmtap::event::{ConnectionId, Direction, Event, EventKind, Origin, Verdict};
@@ -61,6 +61,12 @@ impl Traffic {
     fn order(&mut self, order: &str) {
         writeln!(self.orders, "{order}").expect("it listens");
         self.answer(order);
+    }
+
+    /// It ends without a word.
+    fn order_last(&mut self, order: &str) {
+        writeln!(self.orders, "{order}").expect("it listens");
+        self.child.wait().expect("our own child");
     }
 
     fn answer(&mut self, order: &str) {
@@ -368,6 +374,28 @@ fn connections_that_were_open_before() {
     }
 }
 
+/// Its end is known by another way than its bytes, and may be known before them.
+#[test]
+#[ignore = "needs root and the eBPF object"]
+fn the_last_bytes_of_a_process_that_ends() {
+    let _turn = TURN.lock();
+    for kind in ["tls", "plain", "tls", "plain"] {
+        let mut traffic = Traffic::start("last");
+        let mut sensor = sensor_for(&traffic, Options::default());
+        traffic.order(kind);
+        traffic.order("send 100");
+        let mut seen = Seen::default();
+        seen.drain_until(&mut sensor, |seen| !seen.write.is_empty());
+        traffic.order_last("last 300000");
+        seen.drain_until(&mut sensor, |seen| !seen.closed.is_empty());
+        let client = seen.client(&traffic.at[0]);
+        assert!(seen.closed.contains(&client), "{kind}");
+        let side = &seen.write[&client];
+        side.assert_tells(&traffic.sent());
+        assert_eq!((side.lost, side.cut), (0, 0), "{kind}");
+    }
+}
+
 #[test]
 #[ignore = "needs root and the eBPF object"]
 fn addresses_of_tls_without_a_descriptor() {
@@ -410,7 +438,7 @@ fn a_new_library_in_a_new_process() {
         command.env("LD_LIBRARY_PATH", &libraries);
     });
     let end = Instant::now() + Duration::from_secs(20);
-    let is_new = |image: &&Image| image.path.starts_with(&libraries) && image.sites() > 0;
+    let is_new = |image: &Arc<Image>| image.path.starts_with(&libraries) && image.sites() > 0;
     while !sensor.status().images.iter().any(is_new) {
         assert!(Instant::now() < end, "the new library was not noticed");
         sensor.wait(Duration::from_millis(10)).expect("waits");

@@ -99,6 +99,11 @@ for line in sys.stdin:
         sent.write(data)
         connection.sendall(data)
         answered()
+    elif order == "last":
+        data = request(values[0])
+        sent.write(data)
+        connection.sendall(data)
+        os._exit(0)
     elif order == "get":
         data = get(values[0])
         sent.write(data)
