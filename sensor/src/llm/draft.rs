@@ -75,6 +75,11 @@ impl Draft {
         })
     }
 
+    /// Whether the head of the request alone says that it is a call.
+    pub fn is_routed(&self) -> bool {
+        self.route.is_some()
+    }
+
     /// A call of a session, its request read.
     pub(super) fn turn(
         began: Timestamp,
