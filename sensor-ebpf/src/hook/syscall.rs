@@ -135,11 +135,13 @@ fn moved(fd: u64, transfer: &Transfer) {
     if habits & habit::RECORDS != 0 && transfer.direction == READ {
         received(task, fd);
     }
-    match start {
-        wire::Start::Tls => tls(task, fd, transfer, habits),
-        wire::Start::Http => plain(task, fd, transfer, true),
-        wire::Start::Other if habits & habit::PLAIN != 0 => plain(task, fd, transfer, false),
-        wire::Start::Other => {}
+    let starts = match start {
+        wire::Start::Tls => return tls(task, fd, transfer, habits),
+        wire::Start::Request | wire::Start::Post | wire::Start::Response => true,
+        wire::Start::Other => false,
+    };
+    if starts || habits & habit::PLAIN != 0 {
+        plain(task, fd, transfer, starts);
     }
 }
 

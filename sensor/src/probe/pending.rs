@@ -103,11 +103,18 @@ impl Pending {
             return false;
         };
         for (mut header, bytes) in waiting.data {
-            let side = usize::from(header.direction != WRITE);
-            let base = |of: &[u64; 2]| of.get(side).copied().unwrap_or(0);
+            let [mut position, mut cut] = [joining.position, joining.cut];
+            if header.direction != WRITE {
+                position.reverse();
+                cut.reverse();
+            }
             header.connection = joining.into;
-            header.position = header.position.saturating_add(base(&joining.position));
-            header.cut = header.cut.saturating_add(base(&joining.cut));
+            let [own, opposite] = position;
+            header.position = header.position.saturating_add(own);
+            header.opposite = header.opposite.saturating_add(opposite);
+            let [own, opposite] = cut;
+            header.cut = header.cut.saturating_add(own);
+            header.opposite_cut = header.opposite_cut.saturating_add(opposite);
             self.released.push_back(Released::Data(header, bytes));
         }
         true
@@ -145,6 +152,8 @@ mod tests {
             position,
             cut: 0,
             length: 0,
+            opposite: 0,
+            opposite_cut: 0,
             kind: 0,
             direction,
             reserved: 0,
