@@ -12,8 +12,8 @@ use serde::Serialize;
 use super::message::{Messages, OutputMessages, Parts};
 use crate::enrich::cost::Usd;
 use crate::event::{Origin, Role};
-use crate::llm::Call;
 use crate::llm::call::{Request, Response, Timing, Usage, Value};
+use crate::llm::{Call, attr};
 use crate::redact::Record;
 
 /// Attributes in the order they were set; each name once.
@@ -122,11 +122,26 @@ impl<'a> From<&'a Value> for Attribute<'a> {
     }
 }
 
-/// `{operation} {what it is done with}`.
+/// `{what is done} {what it is done with}`: an operation and its model, or a method of MCP
+/// and its tool or prompt.
 pub fn span_name(call: &Call) -> String {
-    match call.request.model.as_deref() {
-        Some(model) => format!("{} {model}", call.operation),
-        None => call.operation.clone().into_owned(),
+    let extra = |wanted: &str| {
+        let found = call.extra.iter().find(|(name, _)| name == wanted);
+        found.and_then(|(_, value)| match value {
+            Value::String(text) => Some(&**text),
+            _ => None,
+        })
+    };
+    let (action, target) = match extra(attr::MCP_METHOD) {
+        Some(method) => (
+            method,
+            extra(attr::TOOL_NAME).or_else(|| extra(attr::PROMPT_NAME)),
+        ),
+        None => (&*call.operation, call.request.model.as_deref()),
+    };
+    match target {
+        Some(target) => format!("{action} {target}"),
+        None => action.to_owned(),
     }
 }
 
