@@ -82,6 +82,11 @@ impl Exchange {
         self.candidate.is_some() || self.conversation.is_some()
     }
 
+    /// Whether its head says that it is one: its first bytes would not be enough.
+    pub(super) fn is_likely(&self) -> bool {
+        self.candidate.as_ref().is_some_and(|c| c.draft.is_routed()) || self.conversation.is_some()
+    }
+
     /// Whether its request was read and is a call.
     pub(super) fn is_call(&self) -> bool {
         self.candidate.as_ref().is_some_and(|c| c.call.is_some())
@@ -136,8 +141,13 @@ impl Candidate {
         match step {
             Step::RequestBody(segment) => {
                 self.last = context.at;
-                if self.call.is_none() {
-                    self.request.feed(context.at, segment, &mut |_| {});
+                match segment {
+                    _ if self.call.is_none() => self.request.feed(context.at, segment, &mut |_| {}),
+                    // Of a request that was read before its end was seen.
+                    Segment::Gap(missing) => {
+                        self.request.missing = self.request.missing.and(missing)
+                    }
+                    Segment::Data(_) => {}
                 }
                 true
             }

@@ -21,6 +21,12 @@ use crate::time::Timestamp;
 
 mod grpc;
 
+/// Of a whole body.
+fn fingerprint(text: &str) -> u64 {
+    let sum = crc32fast::hash(text.as_bytes());
+    u64::from(sum) << 32 | (text.len() as u64 & u64::from(u32::MAX))
+}
+
 /// An exchange that may become a call.
 #[derive(Debug)]
 pub struct Draft {
@@ -78,6 +84,11 @@ impl Draft {
         })
     }
 
+    /// Whether the head of the request alone says that it is a call.
+    pub fn is_routed(&self) -> bool {
+        self.route.is_some()
+    }
+
     /// A call of a session, its request read.
     pub(super) fn turn(
         began: Timestamp,
@@ -117,6 +128,7 @@ impl Draft {
         self.ask.whole = body.missing.is_none() && !mended;
         self.ask.request.model = route.model.as_deref().map(percent_decoded);
         self.ask.request.stream = route.stream;
+        self.ask.request.fingerprint = self.ask.whole.then(|| fingerprint(&text));
         if let Some((agent, session)) = &route.agent {
             self.ask.attributes.header(attr::AGENT_ID, Some(agent));
             self.ask.request.conversation_id = Some(percent_decoded(session));
