@@ -1,5 +1,6 @@
 """Tools over MCP's streamable HTTP: mcp_server.py; prints its port, then serves."""
 
+import logging
 import socket
 
 import uvicorn
@@ -15,6 +16,7 @@ def add(a: int, b: int) -> int:
 
 
 if __name__ == "__main__":
+    logging.disable(logging.INFO)
     listener = socket.create_server(("127.0.0.1", 0))
     print(listener.getsockname()[1], flush=True)
     uvicorn.Server(uvicorn.Config(server.streamable_http_app(), log_level="warning")).run([listener])

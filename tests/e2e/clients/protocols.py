@@ -24,11 +24,15 @@ def xai_client():
     import grpc
     from xai_sdk import Client
 
+    address, plain = ADDRESS, True
+    if os.environ.get("GRPC_TLS"):
+        os.environ["GRPC_DEFAULT_SSL_ROOTS_FILE_PATH"] = AUTHORITY
+        address, plain = BASE.removeprefix("https://"), False
     options = []
     if os.environ.get("COMPRESS"):
         options.append(("grpc.default_compression_algorithm", grpc.Compression.Gzip.value))
     return Client(
-        api_key=KEY, api_host=ADDRESS, use_insecure_channel=True,
+        api_key=KEY, api_host=address, use_insecure_channel=plain,
         metadata=tuple(FIELDS.items()), channel_options=options, timeout=20,
     )
 
