@@ -11,6 +11,7 @@ use std::io::Read;
 use flate2::bufread::{MultiGzDecoder, ZlibDecoder};
 
 use super::Units;
+use super::codec::ZSTD_WINDOW_LOG;
 use crate::event::Missing;
 
 /// A flag octet and a length of four.
@@ -38,6 +39,10 @@ impl Grpc {
             skip: 0,
             lost: false,
         }
+    }
+
+    pub fn held_bytes(&self) -> usize {
+        self.held.len()
     }
 
     pub fn feed(&mut self, bytes: &[u8], units: &mut Units<'_>) {
@@ -139,7 +144,8 @@ fn decompressed(message: &[u8], limit: usize) -> Option<Vec<u8>> {
             .take(most)
             .read_to_end(&mut plain),
         [0x28, 0xb5, 0x2f, 0xfd, ..] => {
-            let decoder = zstd::stream::Decoder::with_buffer(message).ok()?;
+            let mut decoder = zstd::stream::Decoder::with_buffer(message).ok()?;
+            decoder.window_log_max(ZSTD_WINDOW_LOG).ok()?;
             decoder.take(most).read_to_end(&mut plain)
         }
         // The content of an empty message.

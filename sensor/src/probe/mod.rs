@@ -15,6 +15,8 @@ mod btf;
 mod clock;
 mod connections;
 mod error;
+#[doc(hidden)]
+pub mod fuzz;
 mod load;
 mod process;
 mod record;

@@ -12,6 +12,8 @@ use crate::llm::Call;
 use crate::llm::call::{ChatMessage, MediaSource, Part, Value};
 use crate::time::ClockOffset;
 
+#[doc(hidden)]
+pub mod fuzz;
 pub mod rules;
 mod stream;
 
