@@ -221,6 +221,7 @@ impl Fuzzer {
         command.arg("-print_final_stats=1");
         command.arg(format!("-max_len={}", target.longest));
         command.env("LLMTAP_FUZZ_TARGET", &target.name);
+        command.env("LLMTAP_FUZZ_IMAGES", self.home.join("seeds/images"));
         command.env("RUST_BACKTRACE", "1");
         command
     }

@@ -45,7 +45,7 @@ pub const SHAPES: &[Shape] = &[
         feed(Read, b"0\r\n");
         (0..n).for_each(|_| feed(Read, b"x-field: value\r\n"));
     }),
-    ("requests that nobody answers", 20_000, |n, feed| {
+    ("requests that nobody answers", 8_000, |n, feed| {
         (0..n).for_each(|_| feed(Written, &ask("")));
     }),
     (
@@ -295,7 +295,7 @@ pub const SHAPES: &[Shape] = &[
             feed(Written, &frame(3, 0, 1 + 2 * stream, &[0; 4]));
         }
     }),
-    ("a frame of 2^24 bytes", 20_000, |n, feed| {
+    ("a frame of 2^24 bytes", 4_000, |n, feed| {
         feed(Written, PREFACE);
         feed(Written, &[0xff, 0xff, 0xff, 0, 0, 0, 0, 0, 1]);
         (0..n).for_each(|_| feed(Written, &[0; 1024]));
@@ -315,7 +315,7 @@ pub const SHAPES: &[Shape] = &[
     ("a bomb in a bomb", 12, |n, feed| {
         bomb("gzip, gzip", gzip(&gzip(&zeros(n))), feed)
     }),
-    ("a bomb of text", 12, |n, feed| {
+    ("a bomb of text", 30, |n, feed| {
         chunked_as("text/event-stream", "gzip", feed);
         let text = text_event(&"a".repeat(100)).repeat(n * 7_000);
         chunk(&gzip(text.as_bytes()), feed);

@@ -8,6 +8,7 @@ use std::cell::Cell;
 thread_local! {
     static LIVE: Cell<isize> = const { Cell::new(0) };
     static PEAK: Cell<isize> = const { Cell::new(0) };
+    static ALLOCATED: Cell<isize> = const { Cell::new(0) };
 }
 
 /// Bytes that this thread has allocated and not given back.
@@ -20,6 +21,11 @@ pub fn peak_bytes() -> isize {
     PEAK.with(Cell::get)
 }
 
+/// Bytes that this thread has ever allocated: what it copied to grow or to keep.
+pub fn allocated_bytes() -> isize {
+    ALLOCATED.with(Cell::get)
+}
+
 pub fn reset_peak() {
     PEAK.with(|peak| peak.set(live_bytes()));
 }
@@ -28,6 +34,7 @@ fn add(bytes: isize) {
     // A thread that ends has no counter any more.
     let _ = LIVE.try_with(|live| {
         live.set(live.get() + bytes);
+        let _ = ALLOCATED.try_with(|all| all.set(all.get() + bytes.max(0)));
         let _ = PEAK.try_with(|peak| peak.set(peak.get().max(live.get())));
     });
 }

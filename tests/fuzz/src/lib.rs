@@ -6,6 +6,9 @@
 #[path = "../../../sensor/tests/support/meter.rs"]
 pub mod meter;
 
+use std::sync::LazyLock;
+
+use llmtap::discover::fuzz::Sound;
 use llmtap::enrich::Joiner;
 use llmtap::enrich::cost::Prices;
 use llmtap::export::jsonl;
@@ -37,6 +40,7 @@ const fn target(name: &'static str, what: &'static str, longest: usize, run: fn(
 #[rustfmt::skip]
 pub const TARGETS: &[Target] = &[
     target("image", "ELF images", 64 << 10, discover::fuzz::image),
+    target("damage", "real ELF images with changes", 1 << 10, damaged_image),
     target("maps", "/proc/PID/maps", 4 << 10, discover::fuzz::maps),
     target("records", "records of the ring", 4 << 10, probe::fuzz::records),
     target("reader", "capture files", 8 << 10, capture::fuzz::reader),
@@ -60,6 +64,25 @@ pub const TARGETS: &[Target] = &[
     target("prices", "files of prices", 4 << 10, llmtap::enrich::cost::fuzz::prices),
     target("redact", "text to be masked", 4 << 10, redact::fuzz::text),
 ];
+
+/// Images of this machine, from the folder that `LLMTAP_FUZZ_IMAGES` names.
+static IMAGES: LazyLock<Vec<Sound>> = LazyLock::new(|| {
+    let folder = std::env::var_os("LLMTAP_FUZZ_IMAGES").unwrap_or_default();
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut files: Vec<_> = entries.map(|entry| entry.path()).collect();
+    files.sort();
+    let images = files.iter().filter_map(|file| std::fs::read(file).ok());
+    images.filter_map(Sound::new).collect()
+});
+
+/// One of them, which the first byte chooses, with the changes that the others say.
+fn damaged_image(script: &[u8]) {
+    if let Some((choice, script)) = script.split_first()
+        && let Some(place) = usize::from(*choice).checked_rem(IMAGES.len())
+    {
+        IMAGES[place].damaged(script);
+    }
+}
 
 /// The engine, and what becomes of a call behind it.
 fn engine_to_lines(script: &[u8]) {

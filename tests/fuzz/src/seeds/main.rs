@@ -15,6 +15,11 @@ use llmtap_fuzz::TARGETS;
 mod corpus;
 mod script;
 mod seed;
+#[path = "../../../../sensor/src/discover/synthetic.rs"]
+mod synthetic;
+
+// Where the module above looks for it.
+use llmtap::discover::image;
 
 /// Seeds of one target at most; libFuzzer runs them all before anything else.
 const MOST: usize = 400;
@@ -34,6 +39,7 @@ fn main() -> ExitCode {
 }
 
 fn write(directory: &Path) -> io::Result<()> {
+    images(&directory.join("images"))?;
     let corpus = corpus::Corpus::load();
     for target in TARGETS {
         let folder = directory.join(target.name);
@@ -53,11 +59,31 @@ fn write(directory: &Path) -> io::Result<()> {
             count += 1;
         }
         let words = corpus.words(target.name);
-        fs::write(directory.join(format!("{}.dict", target.name)), words)?;
+        if !words.is_empty() {
+            fs::write(directory.join(format!("{}.dict", target.name)), words)?;
+        }
         println!(
             "{}\t{}\t{count}\t{}",
             target.name, target.longest, target.what
         );
+    }
+    Ok(())
+}
+
+/// Copies images of this machine that are small enough to be analysed often.
+fn images(folder: &Path) -> io::Result<()> {
+    const LARGEST: u64 = 4 << 20;
+    fs::create_dir_all(folder)?;
+    let libraries = llmtap::discover::maps::usual_libraries();
+    let others = ["libgnutls.so.30", "libssl3.so", "libnspr4.so"];
+    let others = others.map(|name| Path::new("/usr/lib/x86_64-linux-gnu").join(name));
+    for file in libraries.into_iter().chain(others) {
+        let (Some(name), Ok(facts)) = (file.file_name(), fs::metadata(&file)) else {
+            continue;
+        };
+        if facts.is_file() && facts.len() <= LARGEST {
+            fs::copy(&file, folder.join(name))?;
+        }
     }
     Ok(())
 }

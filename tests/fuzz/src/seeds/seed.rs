@@ -6,13 +6,19 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
 use super::corpus::{Corpus, Exchange};
+use super::image::Machine;
 use super::script::{self, Piece};
+use super::synthetic::Builder;
 
 /// Content without a hole, complete.
 const WHOLE: [u8; 4] = [2, 0xff, 0xff, 0];
 
 pub fn of(target: &str, corpus: &Corpus) -> Vec<Vec<u8>> {
     match target {
+        "image" => images(),
+        "damage" => (0..=255)
+            .map(|n| [n & 3, 0, n, n, 9, n & 3, n].to_vec())
+            .collect(),
         "maps" => vec![MAPS.into()],
         "records" => records(),
         "reader" => exchanges(corpus, |e| capture(&script::http1(e))),
@@ -55,6 +61,44 @@ pub fn of(target: &str, corpus: &Corpus) -> Vec<Vec<u8>> {
         "redact" => REDACT.iter().map(|text| text.as_bytes().to_vec()).collect(),
         _ => Vec::new(),
     }
+}
+
+/// Small libraries: with symbols, with pointers alone, with words alone.
+fn images() -> Vec<Vec<u8>> {
+    let machines = [Machine::X86_64, Machine::Aarch64];
+    let named = machines.map(|machine| {
+        let mut image = Builder::new(machine);
+        let functions = [
+            "SSL_read",
+            "SSL_write",
+            "SSL_read_ex",
+            "SSL_write_ex",
+            "SSL_free",
+            "SSL_set_fd",
+            "SSL_ctrl",
+            "gnutls_record_send",
+            "PR_Write",
+        ];
+        for name in functions {
+            image.function(name, b"\x55\x48\x89\xe5\x41\x57\xc3\x90");
+        }
+        image.import("malloc");
+        let slot = image.place(&[0; 32]);
+        image.relocate(slot, image.next_address());
+        image.link(slot + 8, "malloc");
+        image.constant(b"OpenSSL 3.0.17 1 Jul 2025\0");
+        image.build()
+    });
+    let words = machines.map(|machine| {
+        let mut image = Builder::new(machine);
+        let text = image.constants_here(
+            b"BoringSSL\0tls13 \0SSLKEYLOGFILE\0rustls\0crypto/tls\0Go buildinf:\0ssl/ssl_lib.cc\0",
+        );
+        let code = image.place(b"\x48\x8d\x05\0\0\0\0\xc3");
+        image.relocate(code, text);
+        image.build()
+    });
+    named.into_iter().chain(words).collect()
 }
 
 fn exchanges(corpus: &Corpus, seed: impl Fn(&Exchange) -> Vec<u8>) -> Vec<Vec<u8>> {
