@@ -222,6 +222,7 @@ impl Candidate {
         self.draft.response_head(context.at, head);
         let limits = context.shared.options.limits.content();
         let kind = head.fields.first("content-type");
+        let kind = kind.or(self.draft.response_type());
         let coding = head.fields.coding();
         let content = Content::stream(kind, coding.as_deref(), limits);
         self.response = Some(Half::new(content));
@@ -236,7 +237,8 @@ impl Candidate {
         } = self;
         // A body without a head was joined amid its stream.
         let limits = context.shared.options.limits.content();
-        let half = response.get_or_insert_with(|| Half::new(Content::stream(None, None, limits)));
+        let kind = draft.response_type();
+        let half = response.get_or_insert_with(|| Half::new(Content::stream(kind, None, limits)));
         half.feed(context.at, segment, &mut |message| {
             draft.response_message(message);
         });
