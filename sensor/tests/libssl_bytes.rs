@@ -356,8 +356,7 @@ fn sites_take_no_single_step() {
         assert_eq!(cheap, directory != STEPPED, "{directory}");
         // Another tracer's sites may be stepped through, but not ours.
         let stepped = talk.line();
-        let is_stepped =
-            |hook: &&Hook| stepped.contains(&instruction(&library, hook.entry.offset));
+        let is_stepped = |hook: &&Hook| stepped.contains(&instruction(&library, hook.entry.offset));
         assert_eq!(carriers.iter().any(is_stepped), !cheap, "{directory}");
     }
 }

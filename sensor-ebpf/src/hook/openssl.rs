@@ -85,7 +85,8 @@ fn leave(regs: *const aya_ebpf::bindings::pt_regs, result: i32, pops: u64) -> u3
     if moved == 0 {
         return 0;
     }
-    let Some(connection) = conn::tls(task, &conn::tls_key(task, call.ssl), call.instruction) else {
+    let key = conn::tls_key(task, call.ssl);
+    let Some(connection) = conn::tls(task, &key, call.instruction) else {
         return 0;
     };
     let direction = (call.function & 1) as u8;
@@ -96,10 +97,7 @@ fn leave(regs: *const aya_ebpf::bindings::pt_regs, result: i32, pops: u64) -> u3
     };
     if direction == WRITE && connection.state & state::SOCKET == 0 {
         // The call that sends the record comes next.
-        thread.wrote.set(Wrote {
-            ssl: call.ssl,
-            length: moved,
-        });
+        thread.wrote.set(Wrote { key, length: moved });
     }
     let buffers = Buffers {
         buffer: call.buffer,

@@ -37,12 +37,14 @@ mod connections;
 mod error;
 mod load;
 mod origin;
+mod pending;
 mod process;
 mod record;
 mod sensor;
 mod spool;
 mod status;
 mod tables;
+mod teller;
 mod watch;
 
 pub use attach::Image;
