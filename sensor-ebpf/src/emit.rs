@@ -165,8 +165,10 @@ pub fn payload(
 /// Counts bytes that crossed without passing through memory of the process.
 #[inline(always)]
 pub fn unseen(connection: &mut Connection, direction: u8, length: u64) {
-    let _ = share(connection, direction, 0, length);
-    connection.position[(direction & 1) as usize] += length;
+    let Share { head, .. } = share(connection, direction, 0, length);
+    let side = (direction & 1) as usize;
+    connection.position[side] += length;
+    connection.cut[side] += length - head;
 }
 
 /// Takes the cursor of thread `task` one step further; whether there is more to do.
