@@ -25,6 +25,8 @@ struct Rest {
     id: ConnectionId,
     origin: Origin,
     exchanges: BTreeMap<ExchangeId, Exchange>,
+    /// Bytes that the exchanges hold.
+    held: usize,
     last_active: Timestamp,
     verdict: Verdict,
     /// Requests with `POST` that were no calls; counted as far as it matters.
@@ -39,6 +41,7 @@ impl Connection {
             id,
             origin: Origin::default(),
             exchanges: BTreeMap::new(),
+            held: 0,
             last_active: at,
             verdict: Verdict::Undecided,
             fruitless: 0,
@@ -136,6 +139,7 @@ impl Rest {
             }
             Step::Over => {
                 if let Some(exchange) = self.exchanges.remove(&id) {
+                    self.held = self.held.saturating_sub(exchange.held_bytes());
                     exchange.finish(Context {
                         connection: self.id,
                         at,
@@ -145,12 +149,14 @@ impl Rest {
                 }
             }
             step => {
+                let is_full = self.held > shared.options.limits.connection;
                 let Some(exchange) = self.exchanges.get_mut(&id) else {
                     return;
                 };
                 let was_candidate = exchange.is_candidate();
+                self.held = self.held.saturating_sub(exchange.held_bytes());
                 exchange.step(
-                    step,
+                    if is_full { without_content(step) } else { step },
                     Context {
                         connection: self.id,
                         at,
@@ -158,6 +164,7 @@ impl Rest {
                         out,
                     },
                 );
+                self.held = self.held.saturating_add(exchange.held_bytes());
                 if exchange.is_call() {
                     self.decide(Verdict::Wanted, out);
                 } else if was_candidate && !exchange.is_candidate() {
@@ -221,5 +228,21 @@ impl Rest {
                 verdict,
             });
         }
+    }
+}
+
+/// A step whose content is left out, as there is no room for it.
+fn without_content(step: Step<'_>) -> Step<'_> {
+    let cut = |segment| match segment {
+        Segment::Data(bytes) => Segment::Gap(Missing {
+            lost: 0,
+            cut: bytes.len() as u64,
+        }),
+        hole => hole,
+    };
+    match step {
+        Step::RequestBody(segment) => Step::RequestBody(cut(segment)),
+        Step::ResponseBody(segment) => Step::ResponseBody(cut(segment)),
+        step => step,
     }
 }

@@ -93,6 +93,17 @@ impl Exchange {
             || self.conversation.as_ref().is_some_and(|c| c.is_call())
     }
 
+    /// Bytes of contents that are held for it.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.candidate.as_ref().map_or(0, |candidate| {
+            let response = candidate.response.as_ref();
+            let response = response.map_or(0, |half| half.content.held_bytes());
+            let request = candidate.request.content.held_bytes();
+            let draft = candidate.draft.held_bytes();
+            request.saturating_add(response).saturating_add(draft)
+        })
+    }
+
     pub(super) fn step(&mut self, step: Step<'_>, mut context: Context<'_>) {
         if self.conversation.is_some() {
             self.converse(&step, &mut context);

@@ -22,6 +22,8 @@ use crate::time::Timestamp;
 mod connection;
 mod conversation;
 mod exchange;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod limits;
 
 pub use limits::Limits;

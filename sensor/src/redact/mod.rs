@@ -12,6 +12,8 @@ use crate::llm::Call;
 use crate::llm::call::Request;
 use crate::time::ClockOffset;
 
+#[doc(hidden)]
+pub mod fuzz;
 mod rewrite;
 pub mod rules;
 pub mod select;
