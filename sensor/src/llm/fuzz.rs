@@ -19,6 +19,13 @@ pub fn exchange(script: &[u8]) {
     agree(kept.as_ref(), bare.as_ref());
 }
 
+/// A call over gRPC. The first byte chooses its method; then come messages, each behind
+/// its length: the request, and the replies.
+pub fn rpc(script: &[u8]) {
+    let [kept, bare] = [true, false].map(|content| method(script, Options { content }));
+    agree(kept.as_ref(), bare.as_ref());
+}
+
 /// A session over a WebSocket. The first piece is its URL; each further one begins with
 /// the letter of its sender, `c` or `s`.
 pub fn session(script: &[u8]) {
@@ -122,6 +129,51 @@ fn part(draft: &mut Draft, at: Timestamp, piece: &[u8]) {
         }
         _ => message(MessageKind::Event),
     }
+}
+
+fn method(script: &[u8], options: Options) -> Option<Call> {
+    const METHODS: [&str; 8] = [
+        "/xai_api.Chat/GetCompletion",
+        "/xai_api.Chat/GetCompletionChunk",
+        "/xai_api.Image/GenerateImage",
+        "/google.ai.generativelanguage.v1.GenerativeService/GenerateContent",
+        "/google.ai.generativelanguage.v1beta.GenerativeService/StreamGenerateContent",
+        "/google.ai.generativelanguage.v1.GenerativeService/BatchEmbedContents",
+        "/google.cloud.aiplatform.v1.PredictionService/StreamGenerateContent",
+        "/google.cloud.aiplatform.v1.PredictionService/EmbedContent",
+    ];
+    let (choice, mut rest) = script.split_first()?;
+    let head = request_head(
+        METHODS.get(usize::from(choice & 7))?,
+        Some("application/grpc"),
+    );
+    let origin = Origin::default();
+    let mut draft = Draft::new(Timestamp::default(), &head, &origin, options)?;
+    let mut asked = false;
+    let mut at = 0_u64;
+    while let Some((&[high, low], after)) = rest.split_first_chunk() {
+        let length = usize::from(u16::from_be_bytes([high, low]));
+        let (data, after) = after.split_at_checked(length).unwrap_or((after, &[]));
+        rest = after;
+        at = at.saturating_add(1);
+        if !std::mem::replace(&mut asked, true) {
+            // The prefix of a message that is not compressed.
+            let framed = [&[0, 0, 0, high, low], data].concat();
+            if !draft.request(whole(&framed)) {
+                return None;
+            }
+            draft.response_head(Timestamp::default(), &ResponseHead::default());
+            continue;
+        }
+        let (at, kind, name) = (Timestamp::from_nanos(at), MessageKind::Event, None);
+        draft.response_message(Message {
+            at,
+            kind,
+            name,
+            data,
+        });
+    }
+    finish(draft)
 }
 
 fn turns(script: &[u8], options: Options) -> Vec<Option<Call>> {

@@ -58,6 +58,7 @@ pub const TARGETS: &[Target] = &[
     target("grpc", "length-prefixed messages", 8 << 10, content::fuzz::grpc),
     target("coded", "gzip, deflate, br, zstd", 4 << 10, content::fuzz::coded),
     target("exchange", "requests and replies of all dialects", 16 << 10, llm::fuzz::exchange),
+    target("rpc", "messages of gRPC methods", 4 << 10, llm::fuzz::rpc),
     target("session", "realtime sessions", 8 << 10, llm::fuzz::session),
     target("form", "multipart requests", 4 << 10, llm::fuzz::form),
     target("engine", "events of several connections, to lines of JSON", 16 << 10, engine_to_lines),

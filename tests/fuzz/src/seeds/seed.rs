@@ -55,6 +55,7 @@ pub fn of(target: &str, corpus: &Corpus) -> Vec<Vec<u8>> {
             .flat_map(|body| coded(body))
             .collect(),
         "exchange" => exchanges(corpus, exchange),
+        "rpc" => (0..8).map(rpc).collect(),
         "session" => SESSIONS.map(pieces).into(),
         "form" => vec![FORM.into()],
         "prices" => PRICES.iter().map(|text| text.as_bytes().to_vec()).collect(),
@@ -252,6 +253,18 @@ const SESSIONS: [&str; 2] = [
     r#"https://api.openai.com/v1/realtime?model=m|s{"type":"session.created","session":{"model":"m-1"}}|c{"type":"conversation.item.create","item":{"type":"message","role":"user","content":[{"type":"input_text","text":"Hi"}]}}|c{"type":"response.create"}|s{"type":"response.created","response":{"id":"r1"}}|s{"type":"response.output_text.delta","output_index":0,"delta":"Yo"}|s{"type":"response.done","response":{"id":"r1","status":"completed","usage":{"input_tokens":3,"output_tokens":1}}}"#,
     r#"https://g.example/ws/x.GenerativeService.BidiGenerateContent|c{"setup":{"model":"models/g"}}|s{"setupComplete":{}}|c{"clientContent":{"turns":[{"role":"user","parts":[{"text":"Hi"}]}],"turnComplete":true}}|s{"serverContent":{"modelTurn":{"parts":[{"text":"Yo"}]}}}|s{"toolCall":{"functionCalls":[{"id":"c","name":"f","args":{}}]}}|s{"serverContent":{"turnComplete":true},"usageMetadata":{"promptTokenCount":2,"responseTokenCount":1}}"#,
 ];
+
+/// A request with a message of a user and a model, and a reply with text and counts.
+fn rpc(method: u8) -> Vec<u8> {
+    const ASK: &[u8] = b"\x0a\x08\x0a\x04\x0a\x02Hi\x10\x01\x12\x06grok-4\x38\x40";
+    const REPLY: &[u8] = b"\x0a\x02id\x12\x0c\x10\x00\x1a\x06\x0a\x02Yo\x18\x02\x20\x01\x2a\x04grok\x4a\x04\x08\x03\x10\x05";
+    let mut seed = vec![method];
+    for message in [ASK, REPLY, REPLY] {
+        seed.extend((message.len() as u16).to_be_bytes());
+        seed.extend(message);
+    }
+    seed
+}
 
 /// Ends each piece as the target wants it.
 fn pieces(text: &str) -> Vec<u8> {
