@@ -54,7 +54,7 @@ const ROOMS: &[Room] = &[
         &["llm", "content", "http", "stream", "event", "time"],
         OUTSIDE,
     ),
-    room("enrich", &["llm", "event", "time"], NO_KERNEL),
+    room("enrich", &["engine", "llm", "event", "time"], NO_KERNEL),
     room("evaluate", &["enrich", "llm", "event", "time"], OUTSIDE),
     room("redact", &["enrich", "llm", "event", "time"], OUTSIDE),
     room(

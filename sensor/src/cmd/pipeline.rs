@@ -79,6 +79,7 @@ fn step(
         Output::Started(call) => out(Step::Started(joiner.join(*call))),
         Output::Text { call, text, .. } => out(Step::Text { call, text }),
         Output::Finished(call) => out(Step::Finished(joiner.join(*call))),
+        Output::Serving(_) | Output::Answered(_) => {}
         Output::Verdict {
             connection,
             verdict,

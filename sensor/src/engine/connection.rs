@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::exchange::{Context, Exchange};
+use super::served::Served;
 use super::{Output, Shared, count};
 use crate::event::{ConnectionId, Direction, Missing, Origin, Role, Verdict};
 use crate::http::head::Version;
 use crate::http::{self, ExchangeEvent, ExchangeId, RequestHead, Step};
+use crate::llm::CallId;
 use crate::stream::Segment;
 use crate::time::Timestamp;
 
@@ -100,6 +102,7 @@ impl Connection {
         while let Some((_, exchange)) = rest.exchanges.pop_first() {
             exchange.finish(Context {
                 connection: rest.id,
+                thread: rest.origin.tid,
                 at,
                 shared,
                 out,
@@ -132,6 +135,7 @@ impl Rest {
                 if let Some(exchange) = self.exchanges.remove(&id) {
                     exchange.finish(Context {
                         connection: self.id,
+                        thread: self.origin.tid,
                         at,
                         shared,
                         out,
@@ -147,6 +151,7 @@ impl Rest {
                     step,
                     Context {
                         connection: self.id,
+                        thread: self.origin.tid,
                         at,
                         shared,
                         out,
@@ -178,7 +183,8 @@ impl Rest {
             Direction::Write => Role::Client,
             Direction::Read => Role::Server,
         };
-        let exchange = Exchange::new(began, role, head, &self.origin, shared);
+        let served = self.serve(began, role, head, shared, out);
+        let exchange = Exchange::new(began, role, head, &self.origin, shared, served);
         let is_candidate = exchange.is_candidate();
         self.exchanges.insert(id, exchange);
         // HTTP/2 keeps state in every head, so nothing of it may be left out.
@@ -188,6 +194,24 @@ impl Rest {
         } else if self.verdict == Verdict::HeadsOnly {
             self.decide(Verdict::Undecided, out);
         }
+    }
+
+    /// Tells of a request that the process is to answer.
+    fn serve(
+        &self,
+        began: Timestamp,
+        role: Role,
+        head: &RequestHead,
+        shared: &mut Shared,
+        out: &mut dyn FnMut(Output),
+    ) -> Option<CallId> {
+        if role != Role::Server {
+            return None;
+        }
+        let id = shared.next_call();
+        let served = Served::new(id, self.id, self.origin.tid, began, head);
+        out(Output::Serving(Box::new(served)));
+        Some(id)
     }
 
     /// An exchange was no call: until there is one, heads are enough.

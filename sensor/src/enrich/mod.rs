@@ -13,8 +13,10 @@ use crate::time::ClockOffset;
 pub mod cost;
 pub mod process;
 pub mod tokens;
+pub mod trace;
 
 use cost::{Cost, Prices};
+use trace::{Seed, Trace};
 
 /// A call with all that is known of its place. Not redacted: only
 /// [`redact`](crate::redact) takes it on.
@@ -24,6 +26,7 @@ pub struct EnrichedCall {
     pub origin: Arc<Origin>,
     pub host: Option<Arc<str>>,
     pub clock: ClockOffset,
+    pub trace: Trace,
     /// What it cost the process that made it; known of finished calls only.
     pub cost: Option<Cost>,
     /// Its tokens were counted by us; see [`tokens`].
@@ -90,10 +93,19 @@ impl Joiner {
             origin: self.origin(call.connection),
             host: self.host.clone(),
             clock: self.clock,
+            trace: self.place(&call),
             cost: None,
             is_estimated: false,
             call,
         }
+    }
+
+    fn place(&self, call: &Call) -> Trace {
+        let seed = Seed {
+            host: self.host.clone(),
+            clock: self.clock,
+        };
+        seed.place(call)
     }
 
     fn open(&mut self, connection: ConnectionId, origin: &Origin) {

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::message::{Messages, OutputMessages, Parts};
 use crate::enrich::cost::Usd;
+use crate::enrich::trace::Known;
 use crate::event::{Origin, Role};
 use crate::llm::Call;
 use crate::llm::call::{Request, Response, Timing, Usage, Value};
@@ -137,69 +138,6 @@ pub fn span_kind(call: &Call) -> &'static str {
     }
 }
 
-/// Identity of the span of a call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ids {
-    pub trace: u128,
-    pub span: u64,
-    /// The span that the call says it belongs to.
-    pub parent: Option<u64>,
-}
-
-/// Ids that follow from the call alone, so that a replay gives the same again: those
-/// that it was sent with, or else made up.
-pub fn ids(record: &Record) -> Ids {
-    let call = record.call();
-    let host = record.host().unwrap_or_default();
-    let half = |seed: u64| {
-        let seed = host.bytes().fold(mix(seed), |h, b| mix(h ^ u64::from(b)));
-        [
-            call.connection.0,
-            call.id.0,
-            call.timing.start.as_nanos(),
-            record.start_unix_nanos(),
-        ]
-        .into_iter()
-        .fold(seed, |h, n| mix(h ^ n))
-        // An id of zero is invalid in OpenTelemetry.
-        .max(1)
-    };
-    let (trace, parent) = match sent_context(call) {
-        Some((trace, parent)) => (trace, Some(parent)),
-        None => (u128::from(half(1)) << 64 | u128::from(half(2)), None),
-    };
-    Ids {
-        trace,
-        span: half(3),
-        parent,
-    }
-}
-
-/// Trace and parent of a `traceparent` (W3C Trace Context, 3.2) that came with the call.
-fn sent_context(call: &Call) -> Option<(u128, u64)> {
-    let is_context = |name: &str| name == "llmtap.trace.traceparent";
-    let value = call.extra.iter().find(|(name, _)| is_context(name));
-    let Some((_, Value::String(text))) = value else {
-        return None;
-    };
-    let mut fields = text.split('-');
-    let (version, trace, parent) = (fields.next()?, fields.next()?, fields.next()?);
-    if version.len() != 2 || trace.len() != 32 || parent.len() != 16 {
-        return None;
-    }
-    let trace = u128::from_str_radix(trace, 16).ok()?;
-    let parent = u64::from_str_radix(parent, 16).ok()?;
-    (trace != 0 && parent != 0).then_some((trace, parent))
-}
-
-/// A permutation of 64 bits in which each bit of the input moves half of the output's.
-fn mix(n: u64) -> u64 {
-    let n = n.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let n = (n ^ (n >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let n = (n ^ (n >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    n ^ (n >> 31)
-}
-
 /// What made the call, or served it.
 pub fn resource(record: &Record) -> Attributes<'_> {
     let mut out = Attributes::default();
@@ -241,6 +179,7 @@ pub fn attributes(record: &Record) -> Attributes<'_> {
     out.known("error.type", call.error.as_ref().map(|e| &*e.kind));
     server(&mut out, record);
     capture(&mut out, record);
+    parent(&mut out, record);
     content(&mut out, call);
     for (name, value) in &call.extra {
         out.set(name, value);
@@ -345,6 +284,14 @@ fn capture<'a>(out: &mut Attributes<'a>, record: &'a Record) {
     out.known("llmtap.capture.lost_bytes", lost);
     out.known("llmtap.capture.truncated", present(call.capture.truncated));
     out.known("llmtap.capture.inferred", present(call.capture.inferred));
+}
+
+/// How the parent span is known, which no field of a span says.
+fn parent(out: &mut Attributes<'_>, record: &Record) {
+    let known = record.trace().parent.map(|parent| parent.known);
+    out.known("llmtap.trace.parent.source", known.map(Known::name));
+    let confidence = known.map(|known| known.confidence().name());
+    out.known("llmtap.trace.parent.confidence", confidence);
 }
 
 fn content<'a>(out: &mut Attributes<'a>, call: &'a Call) {

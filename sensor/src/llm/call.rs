@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 
 use crate::event::ConnectionId;
+pub use crate::http::TraceContext;
 use crate::time::Timestamp;
 
 /// A string that is mostly one of our constants.
@@ -21,6 +22,10 @@ pub struct Call {
     pub connection: ConnectionId,
     /// Which side of the call the traced process is; see [`crate::event::Role`].
     pub role: crate::event::Role,
+    /// The thread that moved the head of the request.
+    pub thread: Option<u32>,
+    /// The trace that the request says it belongs to.
+    pub context: Option<TraceContext>,
     /// `gen_ai.operation.name`, or a name of our own where it has none.
     pub operation: Name,
     /// `gen_ai.provider.name`.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::enrich::EnrichedCall;
 use crate::enrich::cost::{self, Cost};
+use crate::enrich::trace::Trace;
 use crate::event::Origin;
 use crate::llm::Call;
 use crate::llm::call::{ChatMessage, MediaSource, Part, Value};
@@ -42,6 +43,7 @@ pub struct Record {
     origin: Arc<Origin>,
     host: Option<Arc<str>>,
     clock: ClockOffset,
+    trace: Trace,
     cost: Option<Cost>,
     is_estimated: bool,
 }
@@ -57,6 +59,11 @@ impl Record {
 
     pub fn host(&self) -> Option<&str> {
         self.host.as_deref()
+    }
+
+    /// Where its span stands.
+    pub fn trace(&self) -> &Trace {
+        &self.trace
     }
 
     pub fn cost(&self) -> Option<&Cost> {
@@ -89,6 +96,7 @@ impl Policy {
             origin,
             host,
             clock,
+            trace,
             cost,
             is_estimated,
         } = enriched;
@@ -102,6 +110,7 @@ impl Policy {
             origin,
             host,
             clock,
+            trace,
             cost,
             is_estimated,
         }

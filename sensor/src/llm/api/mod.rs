@@ -20,7 +20,7 @@ mod tgi;
 mod watsonx;
 
 use super::attr::Attributes;
-use super::call::{ChatMessage, Name, Part, Request};
+use super::call::{ChatMessage, Name, Part, Request, TraceContext};
 use super::json::{List, Raw, Str};
 use super::reply::Reply;
 
@@ -60,6 +60,8 @@ pub(super) struct Ask {
     pub(super) whole: bool,
     pub(super) operation: Option<&'static str>,
     pub(super) request: Request,
+    /// The trace that the body says it belongs to.
+    pub(super) context: Option<TraceContext>,
     pub(super) attributes: Attributes,
 }
 
