@@ -56,7 +56,11 @@ const ROOMS: &[Room] = &[
     ),
     room("enrich", &["engine", "llm", "event", "time"], NO_KERNEL),
     room("evaluate", &["enrich", "llm", "event", "time"], OUTSIDE),
-    room("redact", &["enrich", "llm", "event", "time"], OUTSIDE),
+    room(
+        "redact",
+        &["enrich", "engine", "llm", "event", "time"],
+        OUTSIDE,
+    ),
     room(
         "export",
         &["redact", "enrich", "llm", "event", "time"],

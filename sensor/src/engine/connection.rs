@@ -205,7 +205,7 @@ impl Rest {
         shared: &mut Shared,
         out: &mut dyn FnMut(Output),
     ) -> Option<CallId> {
-        if role != Role::Server {
+        if role != Role::Server || &*head.method == "CONNECT" {
             return None;
         }
         let id = shared.next_call();

@@ -26,8 +26,10 @@ pub(super) struct Context<'a> {
 pub(super) struct Exchange {
     candidate: Option<Box<Candidate>>,
     conversation: Option<Box<Conversation>>,
-    /// Set where the process serves it.
+    /// Set where the process serves it and is not done.
     answer: Option<Answered>,
+    /// It asks for something that may stay open.
+    subscribes: bool,
 }
 
 #[derive(Debug)]
@@ -89,6 +91,7 @@ impl Exchange {
             candidate,
             conversation,
             answer,
+            subscribes: &*head.method == "GET",
         }
     }
 
@@ -104,13 +107,7 @@ impl Exchange {
     }
 
     pub(super) fn step(&mut self, step: Step<'_>, mut context: Context<'_>) {
-        if let Some(answer) = &mut self.answer {
-            answer.at = context.at;
-            if let Step::Response(head) = &step {
-                answer.status = head.status;
-                answer.thread = context.thread;
-            }
-        }
+        self.note_answer(&step, &mut context);
         if self.conversation.is_some() {
             self.converse(&step, &mut context);
         }
@@ -119,6 +116,21 @@ impl Exchange {
         };
         if !candidate.step(step, &mut context) {
             self.candidate = None;
+        }
+    }
+
+    fn note_answer(&mut self, step: &Step<'_>, context: &mut Context<'_>) {
+        let Some(answer) = &mut self.answer else {
+            return;
+        };
+        answer.at = context.at;
+        if let Step::Response(head) = step {
+            answer.status = head.status;
+            answer.thread = context.thread;
+            if self.subscribes && is_subscription(head) {
+                (context.out)(Output::Answered(*answer));
+                self.answer = None;
+            }
         }
     }
 
@@ -152,6 +164,13 @@ impl Exchange {
             (context.out)(Output::Answered(answer));
         }
     }
+}
+
+/// Whether what is sent from now on is no answer to the request: another protocol, or
+/// whatever happens.
+fn is_subscription(head: &ResponseHead) -> bool {
+    let kind = head.fields.first("content-type").unwrap_or_default();
+    head.status == Some(101) || kind.starts_with("text/event-stream")
 }
 
 impl Candidate {

@@ -12,6 +12,10 @@
     clippy::panic,
     clippy::arithmetic_side_effects
 )]
+#![cfg_attr(
+    test,
+    allow(clippy::indexing_slicing, reason = "a test may fail loudly")
+)]
 
 use std::collections::HashMap;
 
@@ -24,6 +28,8 @@ mod conversation;
 mod exchange;
 pub mod limits;
 mod served;
+#[cfg(test)]
+mod tests;
 
 pub use limits::Limits;
 pub use served::{Answered, Served};

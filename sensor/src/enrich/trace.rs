@@ -13,6 +13,12 @@ use crate::llm::call::TraceContext;
 use crate::llm::{Call, CallId};
 use crate::time::{ClockOffset, Timestamp};
 
+#[cfg(test)]
+mod tests;
+mod tracer;
+
+pub use tracer::Tracer;
+
 /// The identity of a span and its place among others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trace {
@@ -100,6 +106,19 @@ impl Trace {
         });
         self.sampled = context.sampled;
         self.state = context.state.as_deref().map(Arc::from);
+        self
+    }
+}
+
+impl Trace {
+    fn below(mut self, parent: &Self, known: Known) -> Self {
+        self.trace = parent.trace;
+        self.parent = Some(Parent {
+            span: parent.span,
+            known,
+        });
+        self.sampled = parent.sampled;
+        self.state.clone_from(&parent.state);
         self
     }
 }

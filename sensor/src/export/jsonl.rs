@@ -2,20 +2,27 @@
 //!
 //! In: a [`Record`]. Out: a line without its line feed.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 
 use super::semconv::{self, Attributes};
-use crate::redact::Record;
+use crate::redact::{Record, ServedRecord};
 
 /// The line of `record`.
 pub fn line(record: &Record) -> serde_json::Result<String> {
     serde_json::to_string(&Line::new(record))
 }
 
+/// The line of a request that was served, in the same form.
+pub fn served_line(record: &ServedRecord) -> serde_json::Result<String> {
+    serde_json::to_string(&Line::served(record))
+}
+
 #[derive(Serialize)]
 struct Line<'a> {
-    name: String,
+    name: Cow<'a, str>,
     kind: &'static str,
     trace_id: String,
     span_id: String,
@@ -52,7 +59,7 @@ impl<'a> Line<'a> {
         let trace = record.trace();
         let error = record.call().error.as_ref();
         Self {
-            name: semconv::span_name(record.call()),
+            name: semconv::span_name(record.call()).into(),
             kind: semconv::span_kind(record.call()),
             trace_id: format!("{:032x}", trace.trace),
             span_id: format!("{:016x}", trace.span),
@@ -65,6 +72,26 @@ impl<'a> Line<'a> {
             },
             resource: Map(semconv::resource(record)),
             attributes: Map(semconv::attributes(record)),
+        }
+    }
+
+    fn served(record: &'a ServedRecord) -> Self {
+        let trace = record.trace();
+        let failed = record.answer().status.is_some_and(|status| status >= 500);
+        Self {
+            name: (&*record.served().method).into(),
+            kind: "server",
+            trace_id: format!("{:032x}", trace.trace),
+            span_id: format!("{:016x}", trace.span),
+            parent_span_id: trace.parent.map(|p| format!("{:016x}", p.span)),
+            start_time_unix_nano: record.start_unix_nanos().to_string(),
+            end_time_unix_nano: record.end_unix_nanos().to_string(),
+            status: Status {
+                code: if failed { "error" } else { "unset" },
+                message: None,
+            },
+            resource: Map(semconv::served_resource(record)),
+            attributes: Map(semconv::served_attributes(record)),
         }
     }
 }

@@ -11,11 +11,11 @@ use serde::Serialize;
 
 use super::message::{Messages, OutputMessages, Parts};
 use crate::enrich::cost::Usd;
-use crate::enrich::trace::Known;
+use crate::enrich::trace::{Known, Trace};
 use crate::event::{Origin, Role};
 use crate::llm::Call;
 use crate::llm::call::{Request, Response, Timing, Usage, Value};
-use crate::redact::Record;
+use crate::redact::{Record, ServedRecord};
 
 /// Attributes in the order they were set; each name once.
 #[derive(Debug, Default)]
@@ -140,8 +140,16 @@ pub fn span_kind(call: &Call) -> &'static str {
 
 /// What made the call, or served it.
 pub fn resource(record: &Record) -> Attributes<'_> {
+    place(record.origin(), record.host())
+}
+
+/// What served the request.
+pub fn served_resource(record: &ServedRecord) -> Attributes<'_> {
+    place(record.origin(), record.host())
+}
+
+fn place<'a>(origin: &'a Origin, host: Option<&'a str>) -> Attributes<'a> {
     let mut out = Attributes::default();
-    let origin = record.origin();
     let exe = origin.exe.as_deref();
     let file = exe.and_then(|exe| Path::new(exe).file_name()?.to_str());
     out.known("service.name", service_name(origin));
@@ -149,7 +157,7 @@ pub fn resource(record: &Record) -> Attributes<'_> {
     out.known("process.executable.name", file.or(origin.comm.as_deref()));
     out.known("process.executable.path", exe);
     out.known("container.id", origin.container.as_deref());
-    out.known("host.name", record.host());
+    out.known("host.name", host);
     out
 }
 
@@ -161,6 +169,28 @@ pub fn service_name(origin: &Origin) -> Option<&str> {
         .as_deref()
         .or(origin.comm.as_deref())
         .or_else(exe)
+}
+
+/// All that is known of a served request; its name is its method alone, because what of
+/// its path is fixed is not known.
+pub fn served_attributes(record: &ServedRecord) -> Attributes<'_> {
+    let (served, origin) = (record.served(), record.origin());
+    let mut out = Attributes::default();
+    out.set("http.request.method", &*served.method);
+    out.known("url.path", served.path.as_deref());
+    let scheme = |tls: &str| if tls == "none" { "http" } else { "https" };
+    out.known("url.scheme", origin.tls.as_deref().map(scheme));
+    out.known("server.address", served.host.as_deref());
+    let port = served.port.or(origin.local.map(|local| local.port()));
+    out.known("server.port", port.map(i64::from));
+    let status = record.answer().status;
+    out.known("http.response.status_code", status.map(i64::from));
+    let failed = status.filter(|status| *status >= 500);
+    out.known("error.type", failed.map(|status| status.to_string()));
+    sockets(&mut out, origin);
+    out.set("llmtap.connection.id", served.connection.0);
+    parent(&mut out, record.trace());
+    out
 }
 
 /// All that is known of the call.
@@ -179,7 +209,7 @@ pub fn attributes(record: &Record) -> Attributes<'_> {
     out.known("error.type", call.error.as_ref().map(|e| &*e.kind));
     server(&mut out, record);
     capture(&mut out, record);
-    parent(&mut out, record);
+    parent(&mut out, record.trace());
     content(&mut out, call);
     for (name, value) in &call.extra {
         out.set(name, value);
@@ -256,6 +286,11 @@ fn server<'a>(out: &mut Attributes<'a>, record: &'a Record) {
     out.known("url.path", server.path.as_deref());
     out.known("http.response.status_code", server.status.map(i64::from));
     out.known("user_agent.original", server.user_agent.as_deref());
+    sockets(out, origin);
+    out.known("llmtap.server.request.id", server.request_id.as_deref());
+}
+
+fn sockets(out: &mut Attributes<'_>, origin: &Origin) {
     out.known(
         "network.peer.address",
         origin.peer.map(|a| a.ip().to_string()),
@@ -272,7 +307,6 @@ fn server<'a>(out: &mut Attributes<'a>, record: &'a Record) {
         "network.local.port",
         origin.local.map(|a| i64::from(a.port())),
     );
-    out.known("llmtap.server.request.id", server.request_id.as_deref());
 }
 
 fn capture<'a>(out: &mut Attributes<'a>, record: &'a Record) {
@@ -287,8 +321,8 @@ fn capture<'a>(out: &mut Attributes<'a>, record: &'a Record) {
 }
 
 /// How the parent span is known, which no field of a span says.
-fn parent(out: &mut Attributes<'_>, record: &Record) {
-    let known = record.trace().parent.map(|parent| parent.known);
+fn parent(out: &mut Attributes<'_>, trace: &Trace) {
+    let known = trace.parent.map(|parent| parent.known);
     out.known("llmtap.trace.parent.source", known.map(Known::name));
     let confidence = known.map(|known| known.confidence().name());
     out.known("llmtap.trace.parent.confidence", confidence);

@@ -5,9 +5,10 @@
 
 use std::sync::Arc;
 
-use crate::enrich::EnrichedCall;
+use crate::engine::{Answered, Served};
 use crate::enrich::cost::{self, Cost};
 use crate::enrich::trace::Trace;
+use crate::enrich::{EnrichedCall, EnrichedRequest};
 use crate::event::Origin;
 use crate::llm::Call;
 use crate::llm::call::{ChatMessage, MediaSource, Part, Value};
@@ -89,7 +90,75 @@ impl Record {
     }
 }
 
+/// A request that a process served, for which it made calls, with everything removed that
+/// was to be hidden: the span that those calls stand below.
+#[derive(Clone, Debug)]
+pub struct ServedRecord {
+    served: Box<Served>,
+    answer: Answered,
+    origin: Arc<Origin>,
+    host: Option<Arc<str>>,
+    clock: ClockOffset,
+    trace: Trace,
+}
+
+impl ServedRecord {
+    pub fn served(&self) -> &Served {
+        &self.served
+    }
+
+    pub fn answer(&self) -> &Answered {
+        &self.answer
+    }
+
+    pub fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    pub fn host(&self) -> Option<&str> {
+        self.host.as_deref()
+    }
+
+    /// Where its span stands.
+    pub fn trace(&self) -> &Trace {
+        &self.trace
+    }
+
+    pub fn start_unix_nanos(&self) -> u64 {
+        self.clock.unix_nanos(self.served.began)
+    }
+
+    pub fn end_unix_nanos(&self) -> u64 {
+        self.clock.unix_nanos(self.answer.at)
+    }
+}
+
 impl Policy {
+    /// Paths of a service of the user's own may name people.
+    pub fn apply_served(&self, enriched: EnrichedRequest) -> ServedRecord {
+        let EnrichedRequest {
+            mut served,
+            answer,
+            origin,
+            host,
+            clock,
+            trace,
+        } = enriched;
+        if self.content != Content::Full
+            && let Some(path) = &mut served.path
+        {
+            mask_boxed(path);
+        }
+        ServedRecord {
+            served,
+            answer,
+            origin,
+            host,
+            clock,
+            trace,
+        }
+    }
+
     pub fn apply(&self, enriched: EnrichedCall) -> Record {
         let EnrichedCall {
             mut call,
