@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::exchange::{Context, Exchange};
+use super::served::Served;
 use super::{Output, Shared, count};
 use crate::event::{ConnectionId, Direction, Missing, Origin, Role, Verdict};
 use crate::http::head::Version;
 use crate::http::{self, ExchangeEvent, ExchangeId, RequestHead, Step};
+use crate::llm::CallId;
 use crate::stream::Segment;
 use crate::time::Timestamp;
 
@@ -109,6 +111,7 @@ impl Connection {
         while let Some((_, exchange)) = rest.exchanges.pop_first() {
             exchange.finish(Context {
                 connection: rest.id,
+                thread: rest.origin.tid,
                 at,
                 shared,
                 out,
@@ -142,6 +145,7 @@ impl Rest {
                     self.held = self.held.saturating_sub(exchange.held_bytes());
                     exchange.finish(Context {
                         connection: self.id,
+                        thread: self.origin.tid,
                         at,
                         shared,
                         out,
@@ -159,6 +163,7 @@ impl Rest {
                     if is_full { without_content(step) } else { step },
                     Context {
                         connection: self.id,
+                        thread: self.origin.tid,
                         at,
                         shared,
                         out,
@@ -191,7 +196,8 @@ impl Rest {
             Direction::Write => Role::Client,
             Direction::Read => Role::Server,
         };
-        let exchange = Exchange::new(began, role, head, &self.origin, shared);
+        let served = self.serve(began, role, head, shared, out);
+        let exchange = Exchange::new(began, role, head, &self.origin, shared, served);
         // HTTP/2 keeps state in every head, so nothing of it may be left out.
         self.is_divisible = head.version != Version::Http2;
         let (is_candidate, is_likely) = (exchange.is_candidate(), exchange.is_likely());
@@ -202,6 +208,24 @@ impl Rest {
             Verdict::HeadsOnly if is_likely => self.decide(Verdict::Undecided, out),
             _ => {}
         }
+    }
+
+    /// Tells of a request that the process is to answer.
+    fn serve(
+        &self,
+        began: Timestamp,
+        role: Role,
+        head: &RequestHead,
+        shared: &mut Shared,
+        out: &mut dyn FnMut(Output),
+    ) -> Option<CallId> {
+        if role != Role::Server || &*head.method == "CONNECT" {
+            return None;
+        }
+        let id = shared.next_call();
+        let served = Served::new(id, self.id, self.origin.tid, began, head);
+        out(Output::Serving(Box::new(served)));
+        Some(id)
     }
 
     /// An exchange was no call: until there is one, heads are enough, but for what is posted.

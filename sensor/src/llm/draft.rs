@@ -293,6 +293,14 @@ impl Draft {
             id,
             connection,
             role,
+            thread: self.frame.thread,
+            // What the message says is nearer to it than what its carrier says.
+            context: self
+                .ask
+                .context
+                .as_ref()
+                .or(self.frame.context.as_ref())
+                .cloned(),
             operation: Name::Borrowed(operation),
             provider: Name::Borrowed(self.frame.provider(home)),
             dialect: dialect.name(),

@@ -36,9 +36,12 @@ impl Session {
         setup.ask.content = options.content;
         let model = head.query("model").or(head.query("deployment"));
         setup.ask.request.model = model.map(super::text::percent_decoded);
+        let mut frame = Frame::of(head, origin);
+        // Whoever shook hands need not be who asks.
+        frame.thread = None;
         Some(Self {
             conversation,
-            frame: Frame::of(head, origin),
+            frame,
             setup,
             turn: None,
             since: None,

@@ -156,6 +156,8 @@ mod tests {
             kind: 0,
             direction,
             reserved: 0,
+            tid: 0,
+            padding: 0,
         }
     }
 

@@ -87,9 +87,9 @@ fn damaged_image(script: &[u8]) {
 
 /// The engine, and what becomes of a call behind it.
 fn engine_to_lines(script: &[u8]) {
-    let joiner = Joiner::new(ClockOffset::default(), None);
+    let mut joiner = Joiner::new(ClockOffset::default(), None);
     engine::fuzz::engine(script, live_bytes, &mut |call| {
-        let mut enriched = joiner.join(call);
+        let mut enriched = joiner.finished(call);
         enriched.price(&Prices::default());
         for content in [Content::Off, Content::Redacted, Content::Full] {
             let record = Policy { content }.apply(enriched.clone());
