@@ -54,8 +54,11 @@ pub struct Header {
     /// [`WRITE`] or [`READ`].
     pub direction: u8,
     pub reserved: u16,
+    /// The thread that moved the payload.
+    pub tid: u32,
+    pub padding: u32,
 }
-assert_size!(Header, 56);
+assert_size!(Header, 64);
 
 /// Facts about a connection; sent when it is first seen and whenever more is known.
 #[repr(C)]

@@ -64,6 +64,14 @@ pub fn bind(task: Task, key: &Key, instruction: u64, fd: u64) {
     }
 }
 
+/// `fd` carries the connection.
+#[inline(never)]
+pub fn carried(task: Task, key: &Key, connection: &mut Connection, fd: u64) {
+    if let Some(stream) = socket::stream(fd) {
+        announce(task, key, connection, &stream);
+    }
+}
+
 /// Says which socket carries a connection, if that was not said before.
 #[inline(always)]
 pub fn announce(task: Task, key: &Key, connection: &mut Connection, stream: &Stream) {

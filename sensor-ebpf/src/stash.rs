@@ -9,6 +9,7 @@ use crate::emit::Cursor;
 use crate::filter::Task;
 use crate::maps::{self, EMPTY, THREADS};
 use crate::stream::Record;
+use crate::wire::Records;
 
 /// Value of the map `THREADS`. Cells, because functions that the verifier keeps apart reach
 /// the same entry each by itself.
@@ -19,6 +20,8 @@ pub struct Thread {
     calls: [Cell<Call>; 2],
     /// The last TLS write that ended without its socket being known.
     pub wrote: Cell<Wrote>,
+    /// The last TLS records that the program itself read.
+    pub arrived: Cell<Arrived>,
     /// A record that is being decrypted.
     pub opening: Cell<Opening>,
     /// One above the descriptor that was read last, if its process encrypts records itself.
@@ -59,6 +62,22 @@ pub struct Call {
     pub began: u64,
     pub instruction: u64,
     pub function: u64,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Arrived {
+    /// One above the descriptor that they came from; 0: none.
+    pub from: u64,
+    pub records: Records,
+}
+
+impl Arrived {
+    /// The descriptor, if `length` bytes of plaintext may come from one of the records.
+    #[inline(always)]
+    pub fn carried(&self, length: u64) -> Option<u64> {
+        (self.from != 0 && self.records.carry(length)).then(|| self.from - 1)
+    }
 }
 
 #[repr(C)]

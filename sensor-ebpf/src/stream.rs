@@ -57,7 +57,7 @@ pub fn follow(record: &Record) -> Option<(&'static mut Stream, Step)> {
             socket: 0,
             number: record.number,
         };
-        let _ = STREAMS.insert(&record.stream, stream, BPF_ANY as u64);
+        let _ = STREAMS.insert(record.stream, stream, BPF_ANY as u64);
         return Some((find(&record.stream)?, Step::Next));
     };
     // Of two numbers in a row all bits differ up to some place.
@@ -138,7 +138,7 @@ fn settle(stream: &mut Stream) {
             stream.socket = 0;
         }
     } else {
-        let _ = SOCKETS.insert(&stream.socket, stream.connection, BPF_ANY as u64);
+        let _ = SOCKETS.insert(stream.socket, stream.connection, BPF_ANY as u64);
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Instant;
 use anyhow::Result;
 
 use crate::report::Report;
-use crate::{build, builds, check, conformance, e2e, libtest, shell, vm};
+use crate::{build, builds, check, conformance, e2e, fuzz, libtest, shell, vm};
 
 #[derive(clap::Args)]
 pub struct Options {
@@ -53,6 +53,11 @@ const STEPS: &[Step] = &[
         name: "unit",
         what: "unit and corpus tests",
         run: unit,
+    },
+    Step {
+        name: "fuzz",
+        what: "made-up bytes, ten seconds for each target",
+        run: fuzz::briefly,
     },
     Step {
         name: "conformance",

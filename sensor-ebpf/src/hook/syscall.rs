@@ -13,7 +13,7 @@ use crate::emit::Buffers;
 use crate::filter::{self, Task};
 use crate::maps::{self, FILES, habit};
 use crate::socket;
-use crate::stash::{self, Wrote};
+use crate::stash::{self, Arrived, Wrote};
 use crate::{conn, emit, read, stream, wire};
 
 const PROT_EXEC: u64 = 4;
@@ -135,13 +135,13 @@ fn moved(fd: u64, transfer: &Transfer) {
     if habits & habit::RECORDS != 0 && transfer.direction == READ {
         received(task, fd);
     }
-    let starts = match start {
-        wire::Start::Tls => return tls(task, fd, transfer, habits),
-        wire::Start::Request | wire::Start::Post | wire::Start::Response => true,
-        wire::Start::Other => false,
-    };
-    if starts || habits & habit::PLAIN != 0 {
-        plain(task, fd, transfer, starts);
+    match start {
+        wire::Start::Tls => tls(task, fd, transfer, first, habits),
+        wire::Start::Request | wire::Start::Post | wire::Start::Response => {
+            plain(task, fd, transfer, true)
+        }
+        wire::Start::Other if habits & habit::PLAIN != 0 => plain(task, fd, transfer, false),
+        wire::Start::Other => {}
     }
 }
 
@@ -153,10 +153,10 @@ fn received(task: Task, fd: u64) {
     }
 }
 
-/// Ciphertext crossed: nothing of it is delivered, but it tells which socket a TLS object
-/// uses.
+/// Ciphertext crossed, `first` on: nothing of it is delivered, but it tells which socket a
+/// TLS object uses.
 #[inline(never)]
-fn tls(task: Task, fd: u64, transfer: &Transfer, habits: u8) {
+fn tls(task: Task, fd: u64, transfer: &Transfer, first: u64, habits: u8) {
     if habits & habit::PLAIN != 0 {
         // A tunnel through a proxy begins as HTTP; what follows it is not for us.
         conn::encrypted(fd);
@@ -171,7 +171,7 @@ fn tls(task: Task, fd: u64, transfer: &Transfer, habits: u8) {
     } else if transfer.direction == WRITE && wrote.key.object != 0 {
         // The program moves them: this may be what the last call made.
         thread.wrote.set(Wrote::NONE);
-        if !carries(transfer.place, wrote.length) {
+        if !carries(transfer, wrote.length) {
             return;
         }
         if stream::is_name(&wrote.key) {
@@ -179,6 +179,12 @@ fn tls(task: Task, fd: u64, transfer: &Transfer, habits: u8) {
         } else {
             conn::bind(task, &wrote.key, 0, fd);
         }
+    } else if transfer.direction == READ {
+        // This may be what the next call hands out.
+        thread.arrived.set(Arrived {
+            from: fd + 1,
+            records: wire::Records::read(first, transfer.length),
+        });
     }
 }
 
@@ -187,13 +193,14 @@ const VECTORS: u64 = 4;
 
 /// Whether what was sent may be what `length` bytes of plaintext became.
 #[inline(always)]
-fn carries(place: Place, length: u64) -> bool {
-    match place {
+fn carries(transfer: &Transfer, length: u64) -> bool {
+    let carry = |buffer| wire::Records::read(buffer, transfer.length).carry(length);
+    match transfer.place {
         Place::Nowhere => false,
-        Place::Buffer(buffer) => wire::carries(buffer, length),
+        Place::Buffer(buffer) => carry(buffer),
         Place::Vector(vector, count) => (0..VECTORS.min(count)).any(|index| {
             let buffer = read::user(vector + 16 * index);
-            buffer.is_some_and(|buffer| wire::carries(buffer, length))
+            buffer.is_some_and(carry)
         }),
     }
 }

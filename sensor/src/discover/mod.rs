@@ -30,6 +30,8 @@
 )]
 
 pub mod cache;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod image;
 pub mod maps;
 pub mod plan;

@@ -87,6 +87,8 @@ pub enum Function {
     WriteEx,
     /// `(ssl, buf, num, flags, *done) -> 1: ok`; also the internal write from 3.3.
     WriteEx2,
+    /// `(ssl, fd, offset, size, flags) -> bytes written`, which never were in memory.
+    SendFile,
     /// `(ssl)`: the object is freed and its address may be reused.
     Free,
     /// `(ssl, fd)`
@@ -133,6 +135,7 @@ impl Function {
             Self::SetFd => (Convention::C, 2, false),
             Self::SetBio => (Convention::C, 3, false),
             Self::Ctrl => (Convention::C, 4, false),
+            Self::SendFile => (Convention::C, 4, true),
             Self::GoRead { .. } | Self::GoWrite => (Convention::Go, 3, false),
             Self::GoClose => (Convention::Go, 1, false),
             Self::AeadSeal => (Convention::C, 10, false),

@@ -23,7 +23,7 @@ const TRACEPOINTS: [(&str, &str); 3] = [
     ("syscall_exit", "sys_exit"),
 ];
 
-const PROBES: [&str; 17] = [
+const PROBES: [&str; 18] = [
     "aead_seal",
     "aead_seal_scatter",
     "aead_open",
@@ -39,6 +39,7 @@ const PROBES: [&str; 17] = [
     "ssl_write_ex2",
     "ssl_free",
     "ssl_ctrl",
+    "ssl_sendfile",
     "ssl_returned",
     "ssl_returns",
 ];
@@ -53,6 +54,7 @@ pub fn entry_program(function: Function) -> Option<&'static str> {
         Function::WriteEx2 => Some("ssl_write_ex2"),
         Function::Free => Some("ssl_free"),
         Function::Ctrl => Some("ssl_ctrl"),
+        Function::SendFile => Some("ssl_sendfile"),
         // The socket is told by the system calls that carry the records.
         Function::SetFd | Function::SetBio => None,
         Function::AeadSeal => Some("aead_seal"),

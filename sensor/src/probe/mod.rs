@@ -35,6 +35,8 @@ mod btf;
 mod clock;
 mod connections;
 mod error;
+#[doc(hidden)]
+pub mod fuzz;
 mod load;
 mod origin;
 mod pending;

@@ -103,18 +103,17 @@ impl Pending {
             return false;
         };
         for (mut header, bytes) in waiting.data {
-            let [mut position, mut cut] = [joining.position, joining.cut];
-            if header.direction != WRITE {
-                position.reverse();
-                cut.reverse();
-            }
+            let sides = |[write, read]: [u64; 2]| match header.direction {
+                WRITE => (write, read),
+                _ => (read, write),
+            };
+            let (position, opposite) = sides(joining.position);
+            let (cut, opposite_cut) = sides(joining.cut);
             header.connection = joining.into;
-            let [own, opposite] = position;
-            header.position = header.position.saturating_add(own);
+            header.position = header.position.saturating_add(position);
+            header.cut = header.cut.saturating_add(cut);
             header.opposite = header.opposite.saturating_add(opposite);
-            let [own, opposite] = cut;
-            header.cut = header.cut.saturating_add(own);
-            header.opposite_cut = header.opposite_cut.saturating_add(opposite);
+            header.opposite_cut = header.opposite_cut.saturating_add(opposite_cut);
             self.released.push_back(Released::Data(header, bytes));
         }
         true
@@ -151,12 +150,14 @@ mod tests {
             at: AT,
             position,
             cut: 0,
-            length: 0,
             opposite: 0,
             opposite_cut: 0,
+            length: 0,
             kind: 0,
             direction,
             reserved: 0,
+            tid: 0,
+            padding: 0,
         }
     }
 
@@ -238,9 +239,14 @@ mod tests {
         let joining = Joining {
             into: 9,
             position: [100, 5],
-            cut: [0; 2],
+            cut: [0, 1],
         };
         assert!(pending.takes(&header(7, WRITE, 0), &Record::Join(joining)));
+        let told = match pending.released.front() {
+            Some(Released::Data(header, _)) => (header.opposite, header.opposite_cut),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(told, (5, 1));
         assert_eq!(released(&mut pending), "9:0@100+3 9:0@103+3");
         // The next one waits for nothing.
         assert!(!pending.takes(&header(7, READ, 0), &Record::Join(joining)));

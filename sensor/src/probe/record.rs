@@ -88,6 +88,8 @@ mod tests {
             kind,
             direction: 0,
             reserved: 0,
+            tid: 7,
+            padding: 0,
         }
     }
 

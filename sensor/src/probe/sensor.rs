@@ -9,15 +9,12 @@ use std::time::Duration;
 use llmtap_common::conn::Connection;
 use llmtap_common::record::Closing;
 
-use super::connections::Connections;
 use super::load::Programs;
-use super::pending::Pending;
-use super::process::Processes;
 use super::record;
 use super::spool::{self, Spool};
 use super::status::{Loss, Status};
-use super::tables::{self, Losses};
-use super::teller::{Teller, Totals};
+use super::tables::{Connections, Losses};
+use super::teller::Teller;
 use super::watch::{Coverage, News, Watch};
 use super::{Options, ProbeError, clock};
 use crate::event::{ConnectionId, Event, Verdict};
@@ -26,14 +23,10 @@ use crate::event::{ConnectionId, Event, Verdict};
 pub struct Sensor {
     watch: Watch,
     events: Spool,
-    kernel: tables::Connections,
+    kernel: Connections,
     losses: Arc<Losses>,
-    connections: Connections,
-    /// Connections that may be part of others.
-    pending: Pending,
-    processes: Processes,
+    teller: Teller,
     gone: Vec<Gone>,
-    closed: Totals,
     /// Whether sockets and new files can be followed.
     sockets: bool,
     stage: Stage,
@@ -66,7 +59,7 @@ impl Sensor {
         let losses = Arc::new(Losses::of(&mut programs)?);
         let events = Spool::start(programs.map("EVENTS")?, options.backlog_bytes)
             .map_err(ProbeError::Thread)?;
-        let kernel = tables::Connections::of(&mut programs)?;
+        let kernel = Connections::of(&mut programs)?;
         let mut coverage = Coverage::new(programs, Arc::clone(&losses))?;
         coverage.begin(&options.pids)?;
         Ok(Self {
@@ -74,11 +67,8 @@ impl Sensor {
             events,
             kernel,
             losses,
-            connections: Connections::default(),
-            pending: Pending::default(),
-            processes: Processes::default(),
+            teller: Teller::default(),
             gone: vec![],
-            closed: Totals::default(),
             sockets,
             stage: Stage::Running,
         })
@@ -99,6 +89,8 @@ impl Sensor {
         if !self.drain_events(sink) {
             return true;
         }
+        let is_over = self.stage != Stage::Running;
+        self.teller.hurry(is_over, self.watch.images(), sink);
         for gone in std::mem::take(&mut self.gone) {
             if gone.sweeps <= sweeps {
                 self.exited(gone.pid, sink);
@@ -121,7 +113,7 @@ impl Sensor {
 
     /// What may be left out of a connection from now on.
     pub fn set_verdict(&mut self, connection: ConnectionId, verdict: Verdict) {
-        if let Some(id) = self.connections.kernel_id(connection) {
+        if let Some(id) = self.teller.connections.kernel_id(connection) {
             self.kernel.decide(id, verdict);
         }
     }
@@ -130,12 +122,12 @@ impl Sensor {
         let counters = self.losses.sum();
         Status {
             images: self.watch.images().all(),
-            connections: self.connections.len(),
-            lost_bytes: self.connections.lost(),
+            connections: self.teller.connections.len(),
+            lost_bytes: self.teller.connections.lost(),
             sockets: self.sockets,
             loss: Loss {
-                refused: self.closed.refused,
-                unreadable: self.closed.unreadable,
+                refused: self.teller.refused,
+                unreadable: self.teller.unreadable,
                 untracked: counters.untracked,
                 processes: counters.processes,
             },
@@ -150,9 +142,10 @@ impl Sensor {
         self.stage = Stage::Settled;
         let open: Vec<_> = self.kernel.iter().collect();
         for connection in open {
-            self.closed.count(connection.refused, connection.unreadable);
             let end = closing(&connection);
-            self.connections
+            self.teller.count(&end);
+            self.teller
+                .connections
                 .settle(connection.id, &end, clock::boot_time(), sink);
         }
     }
@@ -160,7 +153,7 @@ impl Sensor {
     fn drain_news(&mut self) {
         for news in self.watch.news() {
             match news {
-                News::Executed(pid, identity) => self.processes.executed(pid, identity),
+                News::Executed(pid, identity) => self.teller.processes.executed(pid, identity),
                 // A sweep that is under way may be past its last record.
                 News::Exited(pid) => self.gone.push(Gone {
                     pid,
@@ -172,36 +165,30 @@ impl Sensor {
 
     /// Whether that was all.
     fn drain_events(&mut self, sink: &mut dyn FnMut(Event<'_>)) -> bool {
-        let mut teller = Teller {
-            connections: &mut self.connections,
-            pending: &mut self.pending,
-            processes: &mut self.processes,
-            images: self.watch.images(),
-            closed: &mut self.closed,
-        };
         let mut handled: usize = 0;
         while handled < BATCH {
             let Some(item) = self.events.next() else {
-                teller.hurry(clock::boot_time(), self.stage != Stage::Running, sink);
                 return true;
             };
             handled = handled.saturating_add(item.len());
             if let Some((header, record)) = record::parse(item) {
-                teller.take(&header, record, sink);
+                self.teller.take(&header, record, self.watch.images(), sink);
             }
         }
         false
     }
 
     fn exited(&mut self, pid: u32, sink: &mut dyn FnMut(Event<'_>)) {
-        self.processes.exited(pid);
-        for (id, key) in self.connections.of_process(pid) {
+        self.teller.processes.exited(pid);
+        for (id, key) in self.teller.connections.of_process(pid) {
             let Some(connection) = self.kernel.take(&key).filter(|c| c.id == id) else {
                 continue;
             };
-            self.closed.count(connection.refused, connection.unreadable);
             let end = closing(&connection);
-            self.connections.close(id, &end, clock::boot_time(), sink);
+            self.teller.count(&end);
+            self.teller
+                .connections
+                .close(id, &end, clock::boot_time(), sink);
         }
     }
 }
@@ -210,7 +197,7 @@ impl fmt::Debug for Sensor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Sensor")
             .field("watch", &self.watch)
-            .field("connections", &self.connections)
+            .field("teller", &self.teller)
             .finish_non_exhaustive()
     }
 }

@@ -1,11 +1,12 @@
 //! Makes events of records.
 //!
-//! In: records, in the order of the ring. Out: events, of the right connection. Must not
-//! know: where records come from.
+//! In: records, in the order of the ring. Out: events. Must not know: where records come
+//! from, what a payload means.
 
-use llmtap_common::record::Header;
+use llmtap_common::record::{Closing, Header};
 
 use super::attach::Images;
+use super::clock;
 use super::connections::Connections;
 use super::origin::{origin, server_name};
 use super::pending::{Pending, Released};
@@ -13,72 +14,68 @@ use super::process::Processes;
 use super::record::Record;
 use crate::event::Event;
 
-/// Sums over connections that are over.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Totals {
+#[derive(Debug, Default)]
+pub struct Teller {
+    pub connections: Connections,
+    /// Connections that may be part of others.
+    pending: Pending,
+    pub processes: Processes,
+    /// Sums over connections that are over, see [`Closing`].
     pub refused: u64,
     pub unreadable: u64,
 }
 
-impl Totals {
-    pub fn count(&mut self, refused: u32, unreadable: u32) {
-        self.refused = self.refused.saturating_add(refused.into());
-        self.unreadable = self.unreadable.saturating_add(unreadable.into());
-    }
-}
+/// Takes events.
+type Sink<'a> = &'a mut dyn FnMut(Event<'_>);
 
-/// What it needs to tell.
-#[derive(Debug)]
-pub struct Teller<'s> {
-    pub connections: &'s mut Connections,
-    pub pending: &'s mut Pending,
-    pub processes: &'s mut Processes,
-    pub images: &'s Images,
-    pub closed: &'s mut Totals,
-}
-
-impl Teller<'_> {
-    /// Tells of a record, or keeps it until it is known what to tell.
-    pub fn take(&mut self, header: &Header, record: Record<'_>, sink: &mut dyn FnMut(Event<'_>)) {
+impl Teller {
+    pub fn take(&mut self, header: &Header, record: Record<'_>, images: &Images, sink: Sink<'_>) {
         let waits = self.pending.takes(header, &record);
-        self.tell_released(sink);
+        self.tell_released(images, sink);
         if !waits {
-            self.tell(header, record, sink);
+            self.tell(header, record, images, sink);
         }
     }
 
-    /// Tells of what was kept for too long at `now`, or of all.
-    pub fn hurry(&mut self, now: u64, all: bool, sink: &mut dyn FnMut(Event<'_>)) {
-        self.pending.hurry(now, all);
-        self.tell_released(sink);
+    /// Lets go of records that have waited long enough to know their connection, or of all.
+    pub fn hurry(&mut self, all: bool, images: &Images, sink: Sink<'_>) {
+        self.pending.hurry(clock::boot_time(), all);
+        self.tell_released(images, sink);
     }
 
-    fn tell_released(&mut self, sink: &mut dyn FnMut(Event<'_>)) {
+    pub fn count(&mut self, end: &Closing) {
+        self.refused = self.refused.saturating_add(end.refused.into());
+        self.unreadable = self.unreadable.saturating_add(end.unreadable.into());
+    }
+
+    fn tell_released(&mut self, images: &Images, sink: Sink<'_>) {
         while let Some(released) = self.pending.next() {
             match released {
                 Released::Open(header, opening) => {
-                    self.tell(&header, Record::Open(opening), sink);
+                    self.tell(&header, Record::Open(opening), images, sink);
                 }
-                Released::Data(header, bytes) => self.tell(&header, Record::Data(&bytes), sink),
+                Released::Data(header, bytes) => {
+                    self.tell(&header, Record::Data(&bytes), images, sink);
+                }
             }
         }
     }
 
-    fn tell(&mut self, header: &Header, record: Record<'_>, sink: &mut dyn FnMut(Event<'_>)) {
-        let id = header.connection;
+    fn tell(&mut self, header: &Header, record: Record<'_>, images: &Images, sink: Sink<'_>) {
         match record {
             Record::Data(bytes) => self.connections.data(header, bytes, sink),
             Record::Open(opening) => {
-                let origin = origin(&opening, self.processes, self.images);
+                let origin = origin(&opening, &mut self.processes, images);
                 let owner = (opening.pid, opening.key);
                 self.connections.open(header, owner, origin, sink);
             }
             Record::Close(end) => {
-                self.connections.close(id, &end, header.at, sink);
-                self.closed.count(end.refused, end.unreadable);
+                self.count(&end);
+                self.connections
+                    .close(header.connection, &end, header.at, sink);
             }
             Record::ServerName(name) => self.connections.update(header, server_name(name), sink),
-            Record::Join(_) => self.connections.absorb(id, header.at, sink),
+            Record::Join(_) => self.connections.absorb(header.connection, header.at, sink),
         }
     }
 }

@@ -7,6 +7,7 @@ mod library;
 mod lifecycle;
 mod load;
 mod privacy;
+mod protocols;
 mod rustls;
 mod sdk;
 

@@ -52,12 +52,29 @@ impl Scene {
 
     /// A client of `clients/sdk.py`.
     pub fn python(&self, mode: &str, count: usize) -> Client {
+        self.python_script("sdk.py", mode, count)
+    }
+
+    /// A client of `clients/protocols.py`.
+    pub fn protocol(&self, mode: &str, count: usize) -> Client {
+        self.python_script("protocols.py", mode, count)
+    }
+
+    fn python_script(&self, name: &str, mode: &str, count: usize) -> Client {
         let mut command = self.command(variable("E2E_PYTHON"));
-        command
-            .arg(script("sdk.py"))
-            .arg(mode)
-            .arg(count.to_string());
+        command.arg(script(name)).arg(mode).arg(count.to_string());
         Client::new(command)
+    }
+
+    /// A server of `clients/` that prints its port, and that port. It gets the
+    /// certificate and the key of the test server.
+    pub fn python_server(&self, name: &str) -> (Running, u16) {
+        let (chain, key) = self.server.identity();
+        let mut command = self.command(variable("E2E_PYTHON"));
+        command.arg(script(name)).args([chain, key]);
+        let mut server = Client::new(command).start();
+        let port = server.line().trim().parse().expect("a port");
+        (server, port)
     }
 
     /// A client of `clients/sdk.mjs`.
@@ -106,6 +123,7 @@ impl Scene {
             .env("CANARY", CANARY)
             .env("OPENAI_BASE_URL", format!("https://{https}/v1"))
             .env("ANTHROPIC_BASE_URL", format!("https://{https}"))
+            .env("PLAIN_ADDRESS", self.server.http().to_string())
             .env("SSL_CERT_FILE", &authority)
             .env("REQUESTS_CA_BUNDLE", &authority)
             .env("NODE_EXTRA_CA_CERTS", &authority)
