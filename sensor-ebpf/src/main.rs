@@ -19,6 +19,7 @@ mod stash;
 mod wire;
 
 mod hook {
+    pub mod go;
     pub mod openssl;
     pub mod process;
     pub mod syscall;

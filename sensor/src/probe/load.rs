@@ -23,7 +23,7 @@ const TRACEPOINTS: [(&str, &str); 3] = [
     ("syscall_exit", "sys_exit"),
 ];
 
-const PROBES: [&str; 9] = [
+const PROBES: [&str; 12] = [
     "ssl_read",
     "ssl_read_ex",
     "ssl_write",
@@ -33,6 +33,9 @@ const PROBES: [&str; 9] = [
     "ssl_ctrl",
     "ssl_returned",
     "ssl_returns",
+    "go_read",
+    "go_write",
+    "go_close",
 ];
 
 /// The program for the entry of `function`; `None` where it isn't followed.
@@ -47,8 +50,9 @@ pub fn entry_program(function: Function) -> Option<&'static str> {
         Function::Ctrl => Some("ssl_ctrl"),
         // The socket is told by the system calls that carry the records.
         Function::SetFd | Function::SetBio => None,
-        // No program of the kernel half speaks Go's calling convention.
-        Function::GoRead { .. } | Function::GoWrite | Function::GoClose => None,
+        Function::GoRead { .. } => Some("go_read"),
+        Function::GoWrite => Some("go_write"),
+        Function::GoClose => Some("go_close"),
     }
 }
 
@@ -112,6 +116,15 @@ impl Programs {
 
     pub fn probe(&mut self, name: &'static str) -> Result<&mut UProbe, ProbeError> {
         program(&mut self.ebpf, name)
+    }
+
+    /// A map of the object, to be written to.
+    pub fn map_mut<'a, T>(&'a mut self, name: &'static str) -> Result<T, ProbeError>
+    where
+        T: TryFrom<&'a mut Map, Error = aya::maps::MapError>,
+    {
+        let map = self.ebpf.map_mut(name).ok_or(ProbeError::Object(name))?;
+        T::try_from(map).map_err(|source| ProbeError::Map { map: name, source })
     }
 
     /// Hands over a map of the object.

@@ -15,6 +15,7 @@ mod btf;
 mod clock;
 mod connections;
 mod error;
+mod go;
 mod load;
 mod process;
 mod record;
