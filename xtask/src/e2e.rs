@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::Result;
 
 use crate::report::Report;
-use crate::{build, install, libtest, shell};
+use crate::{build, install, libtest, runtimes, shell};
 
 /// Runs the tests of `tests/e2e` whose names have `filter`. They share one kernel, so
 /// they run one at a time.
@@ -19,15 +19,45 @@ pub fn run(llmtap: &Path, filter: Option<&str>) -> Result<Report> {
         ("unshare", "util-linux"),
         ("ldd", "libc-bin"),
     ])?;
-    let (python, node) = (install::python("clients")?, install::node()?);
+    runtimes::languages()?;
+    let mut report = Report::default();
+    let mut tests = tests();
+    tests
+        .args(["--", "--test-threads=1"])
+        .args(filter)
+        .env("LLMTAP", llmtap)
+        .env("E2E_PYTHON", install::python("clients")?)
+        .env("E2E_PYTHON_STACKS", install::python("stacks")?)
+        .env("E2E_NODE", install::node()?)
+        .env("E2E_GO", runtimes::go()?)
+        .env("E2E_BUN", runtimes::bun(false)?);
+    match runtimes::other_tls()? {
+        Some(packages) => {
+            tests.env("E2E_PACKAGES", packages);
+        }
+        None => {
+            let name = "runtimes::libraries";
+            tests.args(["--skip", name]);
+            report.add(Report::skip(name, "needs packages of Debian 12"));
+        }
+    }
+    report.add(libtest::run("e2e", &mut tests)?);
+    Ok(report)
+}
+
+/// Runs those that need large downloads.
+pub fn agents(llmtap: &Path, filter: Option<&str>) -> Result<Report> {
+    if let Some(why) = hindrance() {
+        return Ok(Report::skip("agents", why));
+    }
     libtest::run(
-        "e2e",
+        "agents",
         tests()
-            .args(["--", "--test-threads=1"])
+            .args(["--", "--test-threads=1", "--ignored"])
             .args(filter)
             .env("LLMTAP", llmtap)
-            .env("E2E_PYTHON", python)
-            .env("E2E_NODE", node),
+            .env("E2E_BUN", runtimes::bun(true)?)
+            .env("E2E_AGENTS", runtimes::agents()?),
     )
 }
 

@@ -19,6 +19,7 @@ mod libtest;
 mod picture;
 mod prices;
 mod report;
+mod runtimes;
 mod setup;
 mod shell;
 mod tail;

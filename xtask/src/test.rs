@@ -14,6 +14,9 @@ pub struct Options {
     /// text (`e2e/curl`)
     #[arg(long, value_name = "STEP[/TEXT]")]
     only: Vec<String>,
+    /// Also run what needs large downloads (step `agents`)
+    #[arg(long)]
+    agents: bool,
 }
 
 /// One step of the test command.
@@ -22,6 +25,9 @@ struct Step {
     what: &'static str,
     run: fn(filter: Option<&str>) -> Result<Report>,
 }
+
+/// The step that is run on demand only.
+const AGENTS: &str = "agents";
 
 /// What is quick to fail comes first.
 const STEPS: &[Step] = &[
@@ -71,6 +77,11 @@ const STEPS: &[Step] = &[
         run: |filter| e2e::run(&build::sensor()?, filter),
     },
     Step {
+        name: AGENTS,
+        what: "agents and runtimes of some hundred megabytes",
+        run: |filter| e2e::agents(&build::sensor()?, filter),
+    },
+    Step {
         name: "vm",
         what: "the oldest kernel, in a virtual machine",
         run: |_| vm::boot("5.10", &build::sensor()?),
@@ -113,7 +124,7 @@ impl Options {
     /// Whether the step is to run, and the filter for its tests.
     fn chosen(&self, step: &str) -> Option<Option<&str>> {
         if self.only.is_empty() {
-            return Some(None);
+            return (step != AGENTS || self.agents).then_some(None);
         }
         self.only
             .iter()
@@ -180,10 +191,17 @@ mod tests {
     fn only_chooses_steps_and_filters_their_tests() {
         let options = Options {
             only: vec!["format".into(), "e2e/curl".into()],
+            agents: false,
         };
         assert_eq!(options.chosen("format"), Some(None));
         assert_eq!(options.chosen("e2e"), Some(Some("curl")));
         assert_eq!(options.chosen("unit"), None);
-        assert_eq!(Options { only: vec![] }.chosen("unit"), Some(None));
+        let all = |agents| Options {
+            only: vec![],
+            agents,
+        };
+        assert_eq!(all(false).chosen("unit"), Some(None));
+        assert_eq!(all(false).chosen(AGENTS), None);
+        assert_eq!(all(true).chosen(AGENTS), Some(None));
     }
 }

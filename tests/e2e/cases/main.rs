@@ -7,6 +7,7 @@ mod library;
 mod lifecycle;
 mod load;
 mod privacy;
+mod runtimes;
 mod sdk;
 
 use llmtap_e2e::{Call, Reply, Scene, Tap};
