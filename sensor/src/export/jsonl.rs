@@ -5,12 +5,17 @@
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 
-use super::semconv::{self, Attributes};
+use super::semconv::{self, Attributes, Conventions};
 use crate::redact::Record;
 
 /// The line of `record`.
 pub fn line(record: &Record) -> serde_json::Result<String> {
-    serde_json::to_string(&Line::new(record))
+    spelled(record, Conventions::Otel)
+}
+
+/// The same, under the names that are asked for.
+pub fn spelled(record: &Record, conventions: Conventions) -> serde_json::Result<String> {
+    serde_json::to_string(&Line::new(record, conventions))
 }
 
 #[derive(Serialize)]
@@ -24,6 +29,8 @@ struct Line<'a> {
     start_time_unix_nano: String,
     end_time_unix_nano: String,
     status: Status<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    links: Option<[Link; 1]>,
     resource: Map<'a>,
     attributes: Map<'a>,
 }
@@ -33,6 +40,20 @@ struct Status<'a> {
     code: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     message: Option<&'a str>,
+}
+
+/// Another span that this one has to do with.
+#[derive(Serialize)]
+struct Link {
+    trace_id: String,
+    span_id: String,
+    attributes: LinkAttributes,
+}
+
+#[derive(Serialize)]
+struct LinkAttributes {
+    #[serde(rename = "llmtap.link.type")]
+    kind: &'static str,
 }
 
 struct Map<'a>(Attributes<'a>);
@@ -48,7 +69,7 @@ impl Serialize for Map<'_> {
 }
 
 impl<'a> Line<'a> {
-    fn new(record: &'a Record) -> Self {
+    fn new(record: &'a Record, conventions: Conventions) -> Self {
         let ids = semconv::ids(record);
         let error = record.call().error.as_ref();
         Self {
@@ -63,8 +84,15 @@ impl<'a> Line<'a> {
                 code: if error.is_some() { "error" } else { "unset" },
                 message: error.and_then(|e| e.message.as_deref()),
             },
+            links: record.retry_of().map(|earlier| {
+                [Link {
+                    trace_id: format!("{:032x}", earlier.trace),
+                    span_id: format!("{:016x}", earlier.span),
+                    attributes: LinkAttributes { kind: "retry_of" },
+                }]
+            }),
             resource: Map(semconv::resource(record)),
-            attributes: Map(semconv::attributes(record)),
+            attributes: Map(semconv::spelled(record, conventions)),
         }
     }
 }

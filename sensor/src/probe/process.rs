@@ -7,6 +7,7 @@ use std::fs::{self, File};
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use llmtap_common::site::PAGE;
 
@@ -41,7 +42,7 @@ pub struct Identity {
     libraries: Vec<(Range<u64>, Box<str>)>,
 }
 
-fn identity(pid: u32) -> Identity {
+pub fn identity(pid: u32) -> Identity {
     let process = Path::new("/proc").join(pid.to_string());
     let comm = fs::read(process.join("comm")).ok();
     let exe = fs::read_link(process.join("exe")).ok();
@@ -59,10 +60,10 @@ pub struct Processes {
 }
 
 impl Processes {
-    /// It runs another program now; who it is is read while it is there.
-    pub fn executed(&mut self, pid: u32) {
+    /// It runs another program now.
+    pub fn executed(&mut self, pid: u32, identity: Identity) {
         if self.known.len() < MAX_PROCESSES {
-            self.known.insert(pid, identity(pid));
+            self.known.insert(pid, identity);
         }
     }
 
@@ -108,11 +109,12 @@ fn libraries(pid: u32, images: &Images) -> Vec<(Range<u64>, Box<str>)> {
 /// places in a page, so there may be only one library that this place belongs to.
 fn likely_library(instruction: u64, images: &Images) -> Option<Box<str>> {
     let at_place = |hook: &Hook| hook.entry.offset % PAGE == instruction % PAGE;
-    let may_be = |image: &&Image| match &image.finding {
+    let images = images.all();
+    let may_be = |image: &&Arc<Image>| match &image.finding {
         Finding::Hooks(plan) => image.sites() > 0 && plan.hooks.iter().any(at_place),
         Finding::Unsupported(_) => false,
     };
-    let mut names = images.iter().filter(may_be).map(Image::library);
+    let mut names = images.iter().filter(may_be).map(|image| image.library());
     let first = names.next()?;
     names.all(|name| name == first).then(|| first.into())
 }

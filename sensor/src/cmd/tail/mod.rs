@@ -13,6 +13,7 @@ use watch::Watch;
 
 pub mod filter;
 mod jsonl;
+mod output;
 mod pairs;
 pub mod render;
 #[cfg(test)]

@@ -18,6 +18,8 @@ pub struct Summary {
     priced: u64,
     unpriced: u64,
     pub lost_bytes: u64,
+    /// For which whoever reads the output was too slow.
+    pub unprinted_lines: u64,
 }
 
 impl Summary {
@@ -55,7 +57,12 @@ impl fmt::Display for Summary {
         if self.unpriced > 0 {
             write!(f, " ({} without a price)", count(self.unpriced, "call"))?;
         }
-        write!(f, ", {} lost", count(self.lost_bytes, "byte"))
+        write!(f, ", {} lost", count(self.lost_bytes, "byte"))?;
+        if self.unprinted_lines > 0 {
+            let lines = count(self.unprinted_lines, "line");
+            write!(f, ", {lines} not printed: the reader was too slow")?;
+        }
+        Ok(())
     }
 }
 
@@ -92,6 +99,15 @@ mod tests {
             summary.to_string(),
             "4 calls (1 failed), 3,702 tokens in and 168 out, cost $0.0025 \
              (1 call without a price), 1 byte lost"
+        );
+        let late = Summary {
+            unprinted_lines: 2,
+            ..Summary::default()
+        };
+        assert_eq!(
+            late.to_string(),
+            "0 calls, 0 tokens in and 0 out, cost $0, 0 bytes lost, \
+             2 lines not printed: the reader was too slow"
         );
     }
 }

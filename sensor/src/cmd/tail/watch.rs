@@ -1,7 +1,7 @@
 //! The loop of `tail` and `replay`: from a source to standard output, until the
 //! source ends or somebody stops it.
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, IsTerminal as _};
 use std::sync::atomic::Ordering;
 
 use anyhow::Context as _;
@@ -10,6 +10,7 @@ use llmtap::redact::{Content, Policy};
 
 use super::filter::Filter;
 use super::jsonl::JsonLines;
+use super::output::{Output, Slow};
 use super::render::Look;
 use super::summary::Summary;
 use super::text::Text;
@@ -42,9 +43,15 @@ pub trait Printer {
 pub fn run(source: &mut dyn Source, watch: &Watch, accountant: Accountant) -> anyhow::Result<()> {
     let stop = stop_on_signals().context("cannot handle signals")?;
     let mut pipeline = Pipeline::new(watch.engine_options(&accountant), source);
-    let mut output = Output::new(watch.printer());
     // Time passes only where traffic is live; a file waits.
     let patient = source.now().is_none();
+    let slow = if patient { Slow::Wait } else { Slow::Drop };
+    let mut press = Press {
+        printer: watch.printer(),
+        text: String::new(),
+        output: Output::new(slow, io::stdout()).context("cannot start the thread that prints")?,
+        failed: None,
+    };
 
     let outcome = loop {
         if stop.load(Ordering::Relaxed) {
@@ -52,10 +59,10 @@ pub fn run(source: &mut dyn Source, watch: &Watch, accountant: Accountant) -> an
             source.stop();
         }
         let drained = pipeline.pump(source, &mut |step| {
-            accountant.take(step, patient, &mut |step| output.take(step));
+            accountant.take(step, patient, &mut |step| press.take(step));
         });
-        accountant.poll(&mut |step| output.take(step));
-        output.flush()?;
+        accountant.poll(&mut |step| press.take(step));
+        press.flush()?;
         if let Some(line) = source.ready() {
             eprintln!("llmtap: {line}");
         }
@@ -66,11 +73,12 @@ pub fn run(source: &mut dyn Source, watch: &Watch, accountant: Accountant) -> an
             Ok(Drained::Idle) => source.wait()?,
         }
     };
-    pipeline.finish(&mut |step| accountant.take(step, true, &mut |step| output.take(step)));
-    accountant.finish(&mut |step| output.take(step));
-    output.flush()?;
+    pipeline.finish(&mut |step| accountant.take(step, true, &mut |step| press.take(step)));
+    accountant.finish(&mut |step| press.take(step));
+    press.flush()?;
+    let mut summary = press.printer.summary();
+    summary.unprinted_lines = press.output.finish()?;
     if watch.summary {
-        let mut summary = output.printer.summary();
         summary.lost_bytes = pipeline.lost_bytes().max(source.lost_bytes());
         eprintln!("llmtap: {summary}");
     }
@@ -98,33 +106,26 @@ impl Watch {
     }
 }
 
-/// Text on its way to standard output, in batches.
-struct Output {
+/// What prints steps, and where to.
+struct Press {
     printer: Box<dyn Printer>,
     text: String,
+    output: Output,
     failed: Option<anyhow::Error>,
 }
 
-/// Text that is written without waiting for the end of its batch.
-const BUFFER: usize = 64 << 10;
+/// Text that is handed over without waiting for the end of its batch, in bytes.
+const BATCH: usize = 64 << 10;
 
-impl Output {
-    fn new(printer: Box<dyn Printer>) -> Self {
-        Self {
-            printer,
-            text: String::new(),
-            failed: None,
-        }
-    }
-
+impl Press {
     /// A failure is kept for the next [`flush`](Self::flush).
     fn take(&mut self, step: Step) {
         if self.failed.is_some() {
             return;
         }
         let mut done = self.printer.step(step, &mut self.text);
-        if done.is_ok() && self.text.len() > BUFFER {
-            done = self.write();
+        if done.is_ok() && self.text.len() > BATCH {
+            done = self.output.print(&mut self.text).map_err(Into::into);
         }
         self.failed = done.err();
     }
@@ -132,18 +133,8 @@ impl Output {
     fn flush(&mut self) -> anyhow::Result<()> {
         match self.failed.take() {
             Some(error) => Err(error),
-            None => self.write(),
+            None => Ok(self.output.print(&mut self.text)?),
         }
-    }
-
-    fn write(&mut self) -> anyhow::Result<()> {
-        if !self.text.is_empty() {
-            let mut stdout = io::stdout().lock();
-            stdout.write_all(self.text.as_bytes())?;
-            stdout.flush()?;
-            self.text.clear();
-        }
-        Ok(())
     }
 }
 
