@@ -9,6 +9,7 @@ pub mod filter;
 pub mod layout;
 pub mod loss;
 pub mod record;
+pub mod site;
 
 /// Whether a type has no padding: its size is the sum of its fields'.
 macro_rules! assert_size {

@@ -50,6 +50,24 @@ mod this {
         unsafe { (*regs).rip }
     }
 
+    /// Argument of a Go function; all but the first four are 0.
+    #[inline(always)]
+    pub fn go_argument(regs: *const pt_regs, n: usize) -> u64 {
+        // SAFETY: as above.
+        unsafe {
+            match n {
+                0 => (*regs).rax,
+                1 => (*regs).rbx,
+                2 => (*regs).rcx,
+                3 => (*regs).rdi,
+                _ => 0,
+            }
+        }
+    }
+
+    /// How far into a call instruction the bytes are that a breakpoint leaves alone.
+    pub const BESIDE: u64 = 1;
+
     /// Words of `pt_regs` from `r10` to `cs`.
     const R10: usize = 7;
     const WORDS: usize = 11;
@@ -115,6 +133,20 @@ mod this {
         // SAFETY: as above.
         unsafe { (*regs).pc }
     }
+
+    /// Argument of a Go function; all but the first four are 0.
+    #[inline(always)]
+    pub fn go_argument(regs: *const pt_regs, n: usize) -> u64 {
+        if n < 4 {
+            // SAFETY: as above.
+            unsafe { (*regs).regs[n] }
+        } else {
+            0
+        }
+    }
+
+    /// How far from a call instruction the bytes are that a breakpoint leaves alone.
+    pub const BESIDE: u64 = 4;
 
     /// `struct pt_regs` of the kernel: 31 registers, sp, pc, pstate, orig_x0, then the
     /// number of the system call in 32 bits.

@@ -21,6 +21,7 @@ mod wire;
 
 mod hook {
     pub mod aead;
+    pub mod go;
     pub mod openssl;
     pub mod process;
     pub mod syscall;

@@ -7,6 +7,7 @@ use llmtap_common::conn::{Connection, Key};
 use llmtap_common::filter;
 use llmtap_common::layout::{FileId, KernelLayout};
 use llmtap_common::loss::Counters;
+use llmtap_common::site::SiteKey;
 
 use crate::stash::Thread;
 use crate::stream::Stream;
@@ -57,6 +58,10 @@ pub static DESCRIPTORS: LruHashMap<u64, Key> = LruHashMap::with_max_entries(1 <<
 /// Files that user space has looked at already.
 #[map]
 pub static FILES: LruHashMap<FileId, u8> = LruHashMap::with_max_entries(1 << 14, 0);
+
+/// Where on the stack a Go function keeps its connection, by the place of the probe.
+#[map]
+pub static GO_SITES: HashMap<SiteKey, u64> = HashMap::with_max_entries(1 << 12, 0);
 
 #[map]
 pub static COUNTERS: PerCpuArray<Counters> = PerCpuArray::with_max_entries(1, 0);

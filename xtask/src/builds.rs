@@ -1,7 +1,6 @@
 //! Probe sites in real builds of TLS libraries: Debian's suites, PyPI's wheels, Node.
 
 use std::path::Path;
-use std::sync::atomic::Ordering;
 
 use anyhow::Result;
 
@@ -31,7 +30,7 @@ pub fn run(filter: Option<&str>) -> Result<Report> {
         &builds,
         &filter.map_or(ANALYSED.to_vec(), |f| vec![f]),
     )?;
-    report.add(aead(&builds, filter)?);
+    report.add(test("aead_builds", &builds, &[filter.unwrap_or("rustls")])?);
     if let Some(why) = e2e::hindrance() {
         report.add(Report::skip("builds/libssl_bytes", why));
         return Ok(report);
@@ -41,17 +40,14 @@ pub fn run(filter: Option<&str>) -> Result<Report> {
     Ok(report)
 }
 
-/// Where rustls's libraries encrypt, in programs of both architectures.
-fn aead(builds: &Path, filter: Option<&str>) -> Result<Report> {
-    let mut filters = vec!["rustls"];
-    if e2e::AGENTS.load(Ordering::Relaxed) {
-        let mut fetch = shell::command("sensor/tests/support/fetch-builds.sh");
-        shell::step("fetch coding agents", || {
-            shell::run(fetch.arg(builds).arg("agents"))
-        })?;
-        filters.push("agents");
-    }
-    test("aead_builds", builds, &filter.map_or(filters, |f| vec![f]))
+/// Where rustls's libraries encrypt, in coding agents of both architectures.
+pub fn agents() -> Result<Report> {
+    let builds = shell::target("builds");
+    let mut fetch = shell::command("sensor/tests/support/fetch-builds.sh");
+    shell::step("fetch coding agents", || {
+        shell::run(fetch.arg(&builds).arg("agents"))
+    })?;
+    test("aead_builds", &builds, &["agents"])
 }
 
 fn test(program: &str, builds: &Path, filters: &[&str]) -> Result<Report> {

@@ -2,15 +2,11 @@
 
 use std::path::Path;
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Result;
 
 use crate::report::Report;
-use crate::{build, install, libtest, shell};
-
-/// Whether the tests of coding agents run, too; their packages are large.
-pub static AGENTS: AtomicBool = AtomicBool::new(false);
+use crate::{build, install, libtest, runtimes, shell};
 
 /// Runs the tests of `tests/e2e` whose names have `filter`. They share one kernel, so
 /// they run one at a time.
@@ -23,21 +19,48 @@ pub fn run(llmtap: &Path, filter: Option<&str>) -> Result<Report> {
         ("unshare", "util-linux"),
         ("ldd", "libc-bin"),
     ])?;
-    let mut command = tests();
-    command
+    runtimes::languages()?;
+    let mut report = Report::default();
+    let mut tests = tests();
+    tests
         .args(["--", "--test-threads=1"])
         .args(filter)
         .env("LLMTAP", llmtap)
         .env("E2E_PYTHON", install::python("clients")?)
+        .env("E2E_PYTHON_STACKS", install::python("stacks")?)
         .env("E2E_NODE", install::node("node")?)
-        .env("E2E_RUST", install::rust_client()?);
-    if AGENTS.load(Ordering::Relaxed) {
-        command
-            .arg("--include-ignored")
-            .env("LLMTAP_AGENTS", "1")
-            .env("E2E_AGENTS", install::node("agents")?);
+        .env("E2E_RUST", install::rust_client()?)
+        .env("E2E_GO", runtimes::go()?)
+        .env("E2E_BUN", runtimes::bun(false)?);
+    match runtimes::other_tls()? {
+        Some(packages) => {
+            tests.env("E2E_PACKAGES", packages);
+        }
+        None => {
+            let name = "runtimes::libraries";
+            tests.args(["--skip", name]);
+            report.add(Report::skip(name, "needs packages of Debian 12"));
+        }
     }
-    libtest::run("e2e", &mut command)
+    report.add(libtest::run("e2e", &mut tests)?);
+    Ok(report)
+}
+
+/// Runs those that need large downloads.
+pub fn agents(llmtap: &Path, filter: Option<&str>) -> Result<Report> {
+    if let Some(why) = hindrance() {
+        return Ok(Report::skip("agents", why));
+    }
+    libtest::run(
+        "agents",
+        tests()
+            .args(["--", "--test-threads=1", "--ignored"])
+            .args(filter)
+            .env("LLMTAP", llmtap)
+            .env("E2E_BUN", runtimes::bun(true)?)
+            .env("E2E_AGENTS", runtimes::agents()?)
+            .env("E2E_RUSTLS_AGENTS", install::node("agents")?),
+    )
 }
 
 /// Runs the sensor's own tests of live probes.

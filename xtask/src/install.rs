@@ -126,7 +126,7 @@ pub fn rust_client() -> Result<PathBuf> {
 }
 
 /// Fills the folder `home`, unless it was filled from the same `sources` before.
-fn once(
+pub fn once(
     home: &Path,
     sources: &[&Path],
     what: &str,
@@ -174,4 +174,40 @@ fn c_program(name: &str) -> Result<PathBuf> {
         )
     })?;
     Ok(program)
+}
+
+/// The folder in which packages of Debian's lie unpacked, and not installed: some would
+/// start a service. `None` where there are no such packages.
+pub fn unpacked(packages: &[&str]) -> Result<Option<PathBuf>> {
+    let home = shell::target("test-env/packages");
+    let stamp = home.join(".packages");
+    let wanted = packages.join(" ");
+    let root = home.join("root");
+    if fs::read_to_string(&stamp).is_ok_and(|there| there == wanted) {
+        return Ok(Some(root));
+    }
+    if !shell::has("apt-get") || !shell::has("dpkg-deb") {
+        return Ok(None);
+    }
+    shell::step(&format!("unpack {wanted}"), || {
+        fs::remove_dir_all(&home).ok();
+        fs::create_dir_all(&root)?;
+        let mut download = shell::command("apt-get");
+        download
+            .args(["download", "-qq", "-o", "APT::Sandbox::User=root"])
+            .args(packages)
+            .current_dir(&home);
+        if shell::run(&mut download).is_err() {
+            return Ok(None);
+        }
+        for entry in fs::read_dir(&home)? {
+            let file = entry?.path();
+            if file.extension().is_some_and(|extension| extension == "deb") {
+                let mut extract = shell::command("dpkg-deb");
+                shell::run(extract.arg("--extract").arg(&file).arg(&root))?;
+            }
+        }
+        fs::write(&stamp, &wanted)?;
+        Ok(Some(root.clone()))
+    })
 }

@@ -20,6 +20,7 @@ mod libtest;
 mod picture;
 mod prices;
 mod report;
+mod runtimes;
 mod setup;
 mod shell;
 mod tail;

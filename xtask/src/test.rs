@@ -1,7 +1,6 @@
 //! `cargo xtask test`: every check and test, in one command.
 
 use std::process::ExitCode;
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use anyhow::Result;
@@ -15,8 +14,8 @@ pub struct Options {
     /// text (`e2e/curl`)
     #[arg(long, value_name = "STEP[/TEXT]")]
     only: Vec<String>,
-    /// Also with the large packages of coding agents
-    #[arg(long, env = "LLMTAP_AGENTS")]
+    /// Also run what needs large downloads (step `agents`)
+    #[arg(long)]
     agents: bool,
 }
 
@@ -26,6 +25,9 @@ struct Step {
     what: &'static str,
     run: fn(filter: Option<&str>) -> Result<Report>,
 }
+
+/// The step that is run on demand only.
+const AGENTS: &str = "agents";
 
 /// What is quick to fail comes first.
 const STEPS: &[Step] = &[
@@ -80,6 +82,11 @@ const STEPS: &[Step] = &[
         run: |filter| e2e::run(&build::sensor()?, filter),
     },
     Step {
+        name: AGENTS,
+        what: "agents and runtimes of some hundred megabytes",
+        run: agents,
+    },
+    Step {
         name: "vm",
         what: "the oldest kernel, in a virtual machine",
         run: |_| vm::boot("5.10", &build::sensor()?),
@@ -87,7 +94,6 @@ const STEPS: &[Step] = &[
 ];
 
 pub fn run(options: &Options) -> Result<ExitCode> {
-    e2e::AGENTS.store(options.agents, Ordering::Relaxed);
     let begun = Instant::now();
     let mut total = Report::default();
     for step in STEPS {
@@ -119,11 +125,19 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     })
 }
 
+fn agents(filter: Option<&str>) -> Result<Report> {
+    let mut report = e2e::agents(&build::sensor()?, filter)?;
+    if filter.is_none() {
+        report.add(builds::agents()?);
+    }
+    Ok(report)
+}
+
 impl Options {
     /// Whether the step is to run, and the filter for its tests.
     fn chosen(&self, step: &str) -> Option<Option<&str>> {
         if self.only.is_empty() {
-            return Some(None);
+            return (step != AGENTS || self.agents).then_some(None);
         }
         self.only
             .iter()
@@ -195,10 +209,12 @@ mod tests {
         assert_eq!(options.chosen("format"), Some(None));
         assert_eq!(options.chosen("e2e"), Some(Some("curl")));
         assert_eq!(options.chosen("unit"), None);
-        let all = Options {
+        let all = |agents| Options {
             only: vec![],
-            agents: false,
+            agents,
         };
-        assert_eq!(all.chosen("unit"), Some(None));
+        assert_eq!(all(false).chosen("unit"), Some(None));
+        assert_eq!(all(false).chosen(AGENTS), None);
+        assert_eq!(all(true).chosen(AGENTS), Some(None));
     }
 }

@@ -65,9 +65,17 @@ pub fn usual_libraries() -> Vec<PathBuf> {
         "/usr/local/lib64",
         "/usr/local/lib",
     ];
+    const NAMES: [&str; 5] = [
+        "libssl",
+        "libgnutls.",
+        "libnspr4",
+        "libwolfssl",
+        "libmbedtls",
+    ];
     let is_usual = |path: &PathBuf| {
         let name = path.file_name().and_then(|name| name.to_str());
-        name.is_some_and(|name| name.starts_with("libssl") && name.contains(".so"))
+        let usual = |name: &str| NAMES.iter().any(|begin| name.starts_with(begin));
+        name.is_some_and(|name| usual(name) && name.contains(".so"))
     };
     let entries = FOLDERS
         .iter()

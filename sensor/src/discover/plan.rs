@@ -101,7 +101,8 @@ pub enum Function {
     /// plaintext at `from` are handed out. The connection's pointer is `connection` bytes
     /// above the stack pointer.
     GoRead { connection: u32 },
-    /// Go's `(*tls.Conn).Write(conn, buf, num, …)`: num is what is asked, not what is sent.
+    /// Inside Go's `(*tls.Conn).Write`, at its call of `writeRecordLocked(conn, type, buf,
+    /// num, …)`: the handshake is over, and nobody else writes now.
     GoWrite,
     /// Go's `(*tls.Conn).Close(conn)`.
     GoClose,
@@ -136,7 +137,8 @@ impl Function {
             Self::SetBio => (Convention::C, 3, false),
             Self::Ctrl => (Convention::C, 4, false),
             Self::SendFile => (Convention::C, 4, true),
-            Self::GoRead { .. } | Self::GoWrite => (Convention::Go, 3, false),
+            Self::GoRead { .. } => (Convention::Go, 3, false),
+            Self::GoWrite => (Convention::Go, 4, false),
             Self::GoClose => (Convention::Go, 1, false),
             Self::AeadSeal => (Convention::C, 10, false),
             Self::AeadSealScatter => (Convention::C, 13, false),

@@ -14,8 +14,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use aya::programs::uprobe::{UProbeLink, UProbeScope};
 
 use super::ProbeError;
+use super::go;
 use super::load::{self, Programs};
-use crate::discover::{self, Exit, Finding, Hook, Site};
+use crate::discover::{self, Exit, Finding, Function, Hook, Site};
 
 /// Files remembered; beyond, those without TLS are forgotten and looked at again.
 const MAX_IMAGES: usize = 1 << 16;
@@ -189,6 +190,9 @@ fn attach_hook(
     let Some(entry) = load::entry_program(hook.function) else {
         return Ok(vec![]);
     };
+    if let Function::GoRead { connection } = hook.function {
+        go::tell_site(programs, target, hook.entry.offset, connection)?;
+    }
     let mut links = vec![];
     // Returns first: an entry whose return goes unseen would be taken for a call in flight.
     if let Some(exit) = &hook.exit {

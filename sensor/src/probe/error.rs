@@ -30,6 +30,12 @@ pub enum ProbeError {
         #[source]
         source: Box<ProgramError>,
     },
+    #[error("cannot read the code at offset {offset:#x}")]
+    Code {
+        offset: u64,
+        #[source]
+        source: std::io::Error,
+    },
     #[error("cannot use the map `{map}`")]
     Map {
         map: &'static str,

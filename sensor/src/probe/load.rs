@@ -23,7 +23,7 @@ const TRACEPOINTS: [(&str, &str); 3] = [
     ("syscall_exit", "sys_exit"),
 ];
 
-const PROBES: [&str; 18] = [
+const PROBES: [&str; 21] = [
     "aead_seal",
     "aead_seal_scatter",
     "aead_open",
@@ -42,6 +42,9 @@ const PROBES: [&str; 18] = [
     "ssl_sendfile",
     "ssl_returned",
     "ssl_returns",
+    "go_read",
+    "go_write",
+    "go_close",
 ];
 
 /// The program for the entry of `function`; `None` where it isn't followed.
@@ -63,8 +66,9 @@ pub fn entry_program(function: Function) -> Option<&'static str> {
         Function::AeadOpenGather => Some("aead_open_gather"),
         Function::RingSeal => Some("ring_seal"),
         Function::RingOpen => Some("ring_open"),
-        // No program of the kernel half speaks Go's calling convention.
-        Function::GoRead { .. } | Function::GoWrite | Function::GoClose => None,
+        Function::GoRead { .. } => Some("go_read"),
+        Function::GoWrite => Some("go_write"),
+        Function::GoClose => Some("go_close"),
     }
 }
 
@@ -134,6 +138,15 @@ impl Programs {
 
     pub fn probe(&mut self, name: &'static str) -> Result<&mut UProbe, ProbeError> {
         program(&mut self.ebpf, name)
+    }
+
+    /// A map of the object, to be written to.
+    pub fn map_mut<'a, T>(&'a mut self, name: &'static str) -> Result<T, ProbeError>
+    where
+        T: TryFrom<&'a mut Map, Error = aya::maps::MapError>,
+    {
+        let map = self.ebpf.map_mut(name).ok_or(ProbeError::Object(name))?;
+        T::try_from(map).map_err(|source| ProbeError::Map { map: name, source })
     }
 
     /// Hands over a map of the object.

@@ -37,6 +37,7 @@ mod connections;
 mod error;
 #[doc(hidden)]
 pub mod fuzz;
+mod go;
 mod load;
 mod origin;
 mod pending;

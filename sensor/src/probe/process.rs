@@ -7,9 +7,12 @@ use std::fs::{self, File};
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use super::attach::Images;
-use crate::discover::maps;
+use llmtap_common::site::PAGE;
+
+use super::attach::{Image, Images};
+use crate::discover::{Finding, Hook, maps};
 
 /// Processes whose names are remembered.
 const MAX_PROCESSES: usize = 1 << 16;
@@ -88,7 +91,7 @@ impl Processes {
         };
         found(&known.libraries).or_else(|| {
             known.libraries = libraries(pid, images);
-            found(&known.libraries).or_else(|| only_library(images))
+            found(&known.libraries).or_else(|| likely_library(instruction, images))
         })
     }
 }
@@ -102,10 +105,16 @@ fn libraries(pid: u32, images: &Images) -> Vec<(Range<u64>, Box<str>)> {
     files.into_iter().filter_map(library).collect()
 }
 
-/// For a process that is gone: there may be only one library that it can have used.
-fn only_library(images: &Images) -> Option<Box<str>> {
+/// For a process that is gone: wherever a file is mapped, its probes stand at the same
+/// places in a page, so there may be only one library that this place belongs to.
+fn likely_library(instruction: u64, images: &Images) -> Option<Box<str>> {
+    let at_place = |hook: &Hook| hook.entry.offset % PAGE == instruction % PAGE;
     let images = images.all();
-    let mut names = images.iter().filter(|i| i.sites() > 0).map(|i| i.library());
+    let may_be = |image: &&Arc<Image>| match &image.finding {
+        Finding::Hooks(plan) => image.sites() > 0 && plan.hooks.iter().any(at_place),
+        Finding::Unsupported(_) => false,
+    };
+    let mut names = images.iter().filter(may_be).map(|image| image.library());
     let first = names.next()?;
     names.all(|name| name == first).then(|| first.into())
 }

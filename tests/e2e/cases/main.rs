@@ -8,6 +8,7 @@ mod lifecycle;
 mod load;
 mod privacy;
 mod protocols;
+mod runtimes;
 mod rustls;
 mod sdk;
 

@@ -103,7 +103,7 @@ const PROCESSORS: [&str; 3] = ["", ":~0xd0030000", "~0x200000200000000:~0xd00300
 
 /// The program of this name in an agent's package for this machine.
 fn agent(name: &str) -> PathBuf {
-    let packages = PathBuf::from(variable("E2E_AGENTS")).join("node_modules");
+    let packages = PathBuf::from(variable("E2E_RUSTLS_AGENTS")).join("node_modules");
     find(&packages, name).unwrap_or_else(|| panic!("no program {name} in the packages"))
 }
 

@@ -5,7 +5,7 @@ use llmtap_e2e::{Client, Scene, Tap};
 use crate::matched;
 
 /// Runs a client under the tap; each of its replies must be seen.
-fn seen(client: impl FnOnce(&Scene) -> Client) -> Vec<llmtap_e2e::Call> {
+pub(crate) fn seen(client: impl FnOnce(&Scene) -> Client) -> Vec<llmtap_e2e::Call> {
     let scene = Scene::new();
     let tap = Tap::tail(&[]);
     let (pid, replies) = client(&scene).run();

@@ -88,6 +88,14 @@ impl Scene {
         Client::new(command)
     }
 
+    /// A program of `go/`, by the name that it was built under.
+    pub fn go(&self, program: &str, mode: &str, count: usize) -> Client {
+        let path = Path::new(&variable("E2E_GO")).join(program);
+        let mut command = self.command(path.to_string_lossy().into_owned());
+        command.arg(mode).arg(count.to_string());
+        Client::new(command)
+    }
+
     /// `curl`, one chat call over HTTP/1.1, with more arguments.
     pub fn curl(&self, arguments: &[&str]) -> Client {
         self.curl_to("127.0.0.1", arguments)

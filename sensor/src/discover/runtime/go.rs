@@ -3,7 +3,7 @@
 //! Go keeps the names of all functions in a table of its own (`pclntab`, described by
 //! `internal/abi` and `debug/gosym`), which `strip` leaves. Goroutine stacks move, so
 //! there are no return probes and no buffers remembered from an entry: a read is seen
-//! where it copies plaintext to the caller, a write where it begins.
+//! where it copies plaintext to the caller, a write where it hands it on to be sealed.
 
 use std::ops::Range;
 
@@ -23,6 +23,7 @@ pub const RUNTIME: Runtime = Runtime {
 const READ: &str = "crypto/tls.(*Conn).Read";
 const WRITE: &str = "crypto/tls.(*Conn).Write";
 const CLOSE: &str = "crypto/tls.(*Conn).Close";
+const WRITE_RECORD: &str = "crypto/tls.(*Conn).writeRecordLocked";
 const MEMMOVE: &str = "runtime.memmove";
 /// Most code of one function that is read.
 const MAX_FUNCTION: u32 = 64 << 10;
@@ -42,7 +43,8 @@ fn examine(image: &Image<'_>, _: &Symbols) -> Result<Option<Finding>, ImageError
         image.scan(section.range(), &name, |_, _| has_tls = true)?;
         return Ok(has_tls.then(|| unsupported("built by Go 1.17 or older")));
     };
-    let [read, write, close, memmove] = table.find([READ, WRITE, CLOSE, MEMMOVE])?;
+    let [read, write, close, write_record, memmove] =
+        table.find([READ, WRITE, CLOSE, WRITE_RECORD, MEMMOVE])?;
     let (&[read], &[write]) = (read.as_slice(), write.as_slice()) else {
         let unknown = unsupported("its crypto/tls is not of the known shape");
         // Without either it is a program of Go without TLS.
@@ -51,10 +53,10 @@ fn examine(image: &Image<'_>, _: &Symbols) -> Result<Option<Finding>, ImageError
     for text in table.text_bases()? {
         let mut hooks = Hooks::new(image);
         if hook_read(&mut hooks, text, read, &memmove)?
-            && hook_begin(&mut hooks, text, write, Function::GoWrite, WRITE)?
+            && hook_write(&mut hooks, text, write, &write_record)?
         {
             for &close in &close {
-                hook_begin(&mut hooks, text, close, Function::GoClose, CLOSE)?;
+                hook_close(&mut hooks, text, close)?;
             }
             return Ok(Some(Finding::Hooks(hooks.into_plan("go", version(image)?))));
         }
@@ -78,43 +80,72 @@ fn hook_read(
     read: Entry,
     memmove: &[Entry],
 ) -> Result<bool, ImageError> {
+    let calls = calls(hooks.image, text, read, memmove)?;
     let bytes = read.code(hooks.image, text)?;
-    let code = read.as_code(hooks.image, text, &bytes);
-    let calls: Vec<u64> = memmove
-        .iter()
-        .flat_map(|m| code.calls_to(m.address(text)))
-        .collect();
-    let (&[copy], Some(connection)) = (calls.as_slice(), code.go_home_of_first_argument()) else {
+    let home = read
+        .as_code(hooks.image, text, &bytes)
+        .go_home_of_first_argument();
+    let (&[copy], Some(connection)) = (calls.as_slice(), home) else {
         return Ok(false);
-    };
-    let place = Placement {
-        entry: copy,
-        cost: SiteCost::Emulated,
-        exit: None,
     };
     hooks.add(
         Function::GoRead { connection },
-        &place,
+        &at_call(copy),
         "the copy to the caller in crypto/tls.(*Conn).Read",
     );
     Ok(true)
 }
 
-fn hook_begin(
+/// Hooks the places where `Write` hands on what it was given: there are two, as in TLS 1.0
+/// the first byte may go ahead of the rest.
+fn hook_write(
     hooks: &mut Hooks<'_>,
     text: u64,
-    entry: Entry,
-    function: Function,
-    name: &str,
+    write: Entry,
+    write_record: &[Entry],
 ) -> Result<bool, ImageError> {
-    let bytes = entry.code(hooks.image, text)?;
-    let code = entry.as_code(hooks.image, text, &bytes);
-    let wanted = function.wanted();
-    let Some(place) = code.cheap(wanted).or_else(|| code.at_entry(wanted)) else {
-        return Ok(false);
-    };
-    hooks.add(function, &place, name);
-    Ok(true)
+    const MOST: usize = 4;
+    let calls = calls(hooks.image, text, write, write_record)?;
+    for &call in &calls {
+        hooks.add(
+            Function::GoWrite,
+            &at_call(call),
+            "where crypto/tls.(*Conn).Write hands on",
+        );
+    }
+    Ok((1..=MOST).contains(&calls.len()))
+}
+
+/// Where `function` calls one of `callees`.
+fn calls(
+    image: &Image<'_>,
+    text: u64,
+    function: Entry,
+    callees: &[Entry],
+) -> Result<Vec<u64>, ImageError> {
+    let bytes = function.code(image, text)?;
+    let code = function.as_code(image, text, &bytes);
+    let callees = callees.iter().map(|callee| callee.address(text));
+    Ok(callees.flat_map(|callee| code.calls_to(callee)).collect())
+}
+
+/// A call instruction, which the kernel emulates.
+const fn at_call(address: u64) -> Placement {
+    Placement {
+        entry: address,
+        cost: SiteCost::Emulated,
+        exit: None,
+    }
+}
+
+fn hook_close(hooks: &mut Hooks<'_>, text: u64, close: Entry) -> Result<(), ImageError> {
+    let bytes = close.code(hooks.image, text)?;
+    let code = close.as_code(hooks.image, text, &bytes);
+    let wanted = Function::GoClose.wanted();
+    if let Some(place) = code.cheap(wanted).or_else(|| code.at_entry(wanted)) {
+        hooks.add(Function::GoClose, &place, CLOSE);
+    }
+    Ok(())
 }
 
 /// `go1.26.8`, from the build information.

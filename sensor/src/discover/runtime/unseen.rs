@@ -6,11 +6,13 @@ use super::super::symbols::Symbols;
 use super::Runtime;
 
 pub const RUNTIME: Runtime = Runtime {
-    symbols: &[JVM],
+    symbols: &[JVM, BEAM],
     examine,
 };
 
 const JVM: &str = "JNI_CreateJavaVM";
+/// Of the machine that Erlang and Elixir run on.
+const BEAM: &str = "enif_make_atom";
 
 /// Constants that only an image with the library has, in two parts, so that this program
 /// itself does not hold them. The first that is found counts.
@@ -25,6 +27,12 @@ fn examine(image: &Image<'_>, symbols: &Symbols) -> Result<Option<Finding>, Imag
         return Ok(Some(unsupported(
             "java",
             "TLS of a JVM is Java code, which has no native function to hook",
+        )));
+    }
+    if symbols.has(BEAM) {
+        return Ok(Some(unsupported(
+            "erlang",
+            "TLS of Erlang and Elixir is code of theirs, which has no native function to hook",
         )));
     }
     let needles: Vec<Vec<u8>> = MARKS.iter().map(|(mark, ..)| mark.concat()).collect();
@@ -71,8 +79,10 @@ mod tests {
         assert_eq!(with(b"../ssl/ssl_lib.c\0").as_deref(), Some("openssl"));
         assert_eq!(with(b"nothing of that kind"), None);
 
-        let mut builder = Builder::new(Machine::X86_64);
-        builder.function(JVM, b"\x55\xc3");
-        assert_eq!(library(builder).as_deref(), Some("java"));
+        for (symbol, name) in [(JVM, "java"), (BEAM, "erlang")] {
+            let mut builder = Builder::new(Machine::X86_64);
+            builder.function(symbol, b"\x55\xc3");
+            assert_eq!(library(builder).as_deref(), Some(name));
+        }
     }
 }

