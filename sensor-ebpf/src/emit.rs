@@ -9,7 +9,7 @@ use llmtap_common::conn::{Connection, Key, state};
 use llmtap_common::filter::{self as common, HEAD, TAIL};
 use llmtap_common::layout::FileId;
 use llmtap_common::record::{
-    Closing, Header, Opening, PAYLOAD_MAX, ProcessRecord, SERVER_NAME_MAX, kind,
+    Closing, Header, Joining, Opening, PAYLOAD_MAX, ProcessRecord, SERVER_NAME_MAX, kind,
 };
 
 use crate::conn;
@@ -165,8 +165,10 @@ pub fn payload(
 /// Counts bytes that crossed without passing through memory of the process.
 #[inline(always)]
 pub fn unseen(connection: &mut Connection, direction: u8, length: u64) {
-    let _ = share(connection, direction, 0, length);
-    connection.position[(direction & 1) as usize] += length;
+    let Share { head, .. } = share(connection, direction, 0, length);
+    let side = (direction & 1) as usize;
+    connection.position[side] += length;
+    connection.cut[side] += length - head;
 }
 
 /// Takes the cursor of thread `task` one step further; whether there is more to do.
@@ -331,6 +333,26 @@ pub fn closing(connection: &Connection) -> bool {
         (&raw mut (*body).cut).write(connection.cut);
         (&raw mut (*body).refused).write(connection.refused);
         (&raw mut (*body).unreadable).write(connection.unreadable);
+    }
+    entry.submit(BPF_RB_NO_WAKEUP as u64);
+    true
+}
+
+/// Says that `from` is part of `into`; whether there was room.
+#[inline(never)]
+pub fn joining(from: &Connection, into: &Connection) -> bool {
+    let Some(mut entry) = EVENTS.reserve::<Record<Joining>>(0) else {
+        maps::count(|counters| counters.facts += 1);
+        return false;
+    };
+    // SAFETY: as in `opening`.
+    unsafe {
+        let record = entry.as_mut_ptr();
+        fact(&raw mut (*record).header, from, kind::JOIN, 0);
+        let body = &raw mut (*record).body;
+        (&raw mut (*body).into).write(into.id);
+        (&raw mut (*body).position).write(into.position);
+        (&raw mut (*body).cut).write(into.cut);
     }
     entry.submit(BPF_RB_NO_WAKEUP as u64);
     true

@@ -42,6 +42,34 @@ pub enum Kind {
     Whole,
 }
 
+impl Kind {
+    /// How contents of this type are cut; `None` where it does not say.
+    pub fn of_type(content_type: &str) -> Option<Self> {
+        let essence = content_type.split(';').next().unwrap_or(content_type);
+        let essence = essence.trim_ascii().to_ascii_lowercase();
+        match essence.as_str() {
+            "text/event-stream" => Some(Self::Sse),
+            "application/vnd.amazon.eventstream" => Some(Self::EventStream),
+            "application/x-ndjson"
+            | "application/ndjson"
+            | "application/jsonl"
+            | "application/x-jsonl"
+            | "application/jsonlines"
+            | "application/x-jsonlines"
+            | "application/json-lines"
+            | "application/stream+json"
+            | "application/x-json-stream"
+            | "application/json-seq" => Some(Self::Ndjson),
+            "application/grpc"
+            | "application/grpc+proto"
+            | "application/grpc+json"
+            | "application/grpc-web"
+            | "application/grpc-web+proto" => Some(Self::Grpc),
+            _ => None,
+        }
+    }
+}
+
 /// Bytes that are looked at; blanks before the first of them count, as some servers send
 /// blank lines to keep a connection alive.
 const LONGEST_START: usize = 4 << 10;
@@ -49,7 +77,7 @@ const LONGEST_START: usize = 4 << 10;
 impl Framer {
     pub fn undecided(content_type: Option<&str>, limits: Limits) -> Self {
         Self::Undecided(Undecided {
-            by_type: content_type.and_then(by_type),
+            by_type: content_type.and_then(Kind::of_type),
             limits,
             held: Vec::new(),
         })
@@ -150,32 +178,6 @@ impl Framer {
             *self = Self::of(kind, undecided.limits);
             self.feed(&held, units);
         }
-    }
-}
-
-/// How contents of this type are cut; `None` where it does not say.
-fn by_type(content_type: &str) -> Option<Kind> {
-    let essence = content_type.split(';').next().unwrap_or(content_type);
-    let essence = essence.trim_ascii().to_ascii_lowercase();
-    match essence.as_str() {
-        "text/event-stream" => Some(Kind::Sse),
-        "application/vnd.amazon.eventstream" => Some(Kind::EventStream),
-        "application/x-ndjson"
-        | "application/ndjson"
-        | "application/jsonl"
-        | "application/x-jsonl"
-        | "application/jsonlines"
-        | "application/x-jsonlines"
-        | "application/json-lines"
-        | "application/stream+json"
-        | "application/x-json-stream"
-        | "application/json-seq" => Some(Kind::Ndjson),
-        "application/grpc"
-        | "application/grpc+proto"
-        | "application/grpc+json"
-        | "application/grpc-web"
-        | "application/grpc-web+proto" => Some(Kind::Grpc),
-        _ => None,
     }
 }
 

@@ -42,6 +42,7 @@ pub mod site;
 mod symbols;
 #[cfg(test)]
 mod synthetic;
+mod unwind;
 
 use std::fs::File;
 

@@ -109,8 +109,8 @@ mod tests {
     use crate::enrich::cost::{Cost, Usd};
     use crate::event::{ConnectionId, Origin, Role};
     use crate::llm::call::{
-        Call, CallId, Capture, ChatMessage, Failure, Media, MediaSource, Part, Request, Response,
-        Server, Timing, Usage,
+        self, Call, CallId, Capture, ChatMessage, Failure, Media, MediaSource, Name, Part, Request,
+        Response, Server, Timing, Usage,
     };
     use crate::redact::{Content, Policy};
     use crate::time::{ClockOffset, Timestamp};
@@ -325,6 +325,30 @@ mod tests {
             assert_valid("gen-ai-output-messages.json", &wrong);
         });
         assert!(refused.is_err());
+    }
+
+    #[test]
+    fn a_method_of_mcp_has_the_name_of_its_tool() {
+        let named = |extra: &[(&'static str, &str)]| {
+            let line = printed(Content::Off, |call| {
+                call.request.model = None;
+                call.operation = Name::Borrowed("execute_tool");
+                let extra = extra.iter();
+                call.extra = extra
+                    .map(|(name, value)| {
+                        (Name::Borrowed(name), call::Value::String((*value).into()))
+                    })
+                    .collect();
+            });
+            line["name"].clone()
+        };
+        let tool = [
+            ("gen_ai.tool.name", "add"),
+            ("mcp.method.name", "tools/call"),
+        ];
+        assert_eq!(named(&tool), "tools/call add");
+        assert_eq!(named(&[("mcp.method.name", "initialize")]), "initialize");
+        assert_eq!(named(&tool[..1]), "execute_tool");
     }
 
     #[test]

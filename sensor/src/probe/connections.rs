@@ -123,6 +123,14 @@ impl Connections {
         }
     }
 
+    /// The connection turned out to be part of another; what was told of it stays as it is.
+    pub fn absorb(&mut self, kernel: u64, at: u64, sink: &mut dyn FnMut(Event<'_>)) {
+        if let Some(connection) = self.by_kernel.remove(&kernel) {
+            self.by_id.remove(&connection.id);
+            sink(event(connection.id, at, EventKind::Close));
+        }
+    }
+
     /// Tells what is missing at the end of both directions.
     pub fn settle(&mut self, kernel: u64, end: &Closing, at: u64, sink: &mut dyn FnMut(Event<'_>)) {
         let ([write, read], [write_cut, read_cut]) = (end.position, end.cut);

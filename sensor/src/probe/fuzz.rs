@@ -43,6 +43,7 @@ pub fn records(mut script: &[u8]) {
                 };
                 connections.update(&header, origin, sink);
             }
+            Record::Join(_) => connections.absorb(header.connection, header.at, sink),
         }
     }
     assert_eq!(came, went);

@@ -39,12 +39,14 @@ mod error;
 pub mod fuzz;
 mod load;
 mod origin;
+mod pending;
 mod process;
 mod record;
 mod sensor;
 mod spool;
 mod status;
 mod tables;
+mod teller;
 mod watch;
 
 pub use attach::Image;

@@ -15,6 +15,7 @@ use llmtap_fuzz::TARGETS;
 mod corpus;
 mod script;
 mod seed;
+#[allow(dead_code, reason = "seeds need fewer parts than the tests there")]
 #[path = "../../../../sensor/src/discover/synthetic.rs"]
 mod synthetic;
 
