@@ -306,9 +306,7 @@ pub const SHAPES: &[Shape] = &[
     ("a bomb of deflate", 4, |n, feed| {
         bomb("deflate", deflated(&zeros(n)), feed)
     }),
-    ("a bomb of br", 4, |n, feed| {
-        bomb("br", br(&zeros(n)), feed)
-    }),
+    ("a bomb of br", 4, |n, feed| bomb("br", br(&zeros(n)), feed)),
     ("a bomb of zstd", 4, |n, feed| {
         bomb("zstd", zstd(&zeros(n)), feed)
     }),
