@@ -50,8 +50,9 @@ const FLAGS: &str = "-Cpasses=sancov-module \
     -Cllvm-args=-sanitizer-coverage-pc-table \
     -Cllvm-args=-sanitizer-coverage-trace-compares";
 
-/// An input that takes longer, or more memory, is a finding.
-const LIMITS: [&str; 2] = ["-timeout=10", "-rss_limit_mb=1024"];
+/// An input that takes longer (by the clock of a machine that may be busy), or more memory,
+/// is a finding.
+const LIMITS: [&str; 2] = ["-timeout=60", "-rss_limit_mb=1024"];
 
 pub fn run(options: &Options) -> Result<ExitCode> {
     let fuzzer = Fuzzer::build()?;
