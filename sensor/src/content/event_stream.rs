@@ -71,6 +71,10 @@ impl EventStream {
         }
     }
 
+    pub fn held_bytes(&self) -> usize {
+        self.held.len()
+    }
+
     pub fn feed(&mut self, mut bytes: &[u8], units: &mut Units<'_>) {
         while !bytes.is_empty() {
             bytes = match self.place {

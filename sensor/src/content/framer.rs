@@ -107,6 +107,18 @@ impl Framer {
         })
     }
 
+    pub fn held_bytes(&self) -> usize {
+        match self {
+            Self::Undecided(undecided) => undecided.held.len(),
+            Self::Sse(sse) => sse.held_bytes(),
+            Self::EventStream(stream) => stream.held_bytes(),
+            Self::Ndjson(ndjson) => ndjson.held_bytes(),
+            Self::Grpc(grpc) => grpc.held_bytes(),
+            Self::JsonArray(array) => array.held_bytes(),
+            Self::Whole(whole) => whole.held_bytes(),
+        }
+    }
+
     pub fn feed(&mut self, bytes: &[u8], units: &mut Units<'_>) {
         match self {
             Self::Undecided(undecided) => {

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::exchange::{Context, Exchange};
+use super::served::Served;
 use super::{Output, Shared, count};
 use crate::event::{ConnectionId, Direction, Missing, Origin, Role, Verdict};
 use crate::http::head::Version;
 use crate::http::{self, ExchangeEvent, ExchangeId, RequestHead, Step};
+use crate::llm::CallId;
 use crate::stream::Segment;
 use crate::time::Timestamp;
 
@@ -25,6 +27,8 @@ struct Rest {
     id: ConnectionId,
     origin: Origin,
     exchanges: BTreeMap<ExchangeId, Exchange>,
+    /// Bytes that the exchanges hold.
+    held: usize,
     last_active: Timestamp,
     verdict: Verdict,
     /// Requests with `POST` that were no calls; counted as far as it matters.
@@ -39,6 +43,7 @@ impl Connection {
             id,
             origin: Origin::default(),
             exchanges: BTreeMap::new(),
+            held: 0,
             last_active: at,
             verdict: Verdict::Undecided,
             fruitless: 0,
@@ -106,6 +111,7 @@ impl Connection {
         while let Some((_, exchange)) = rest.exchanges.pop_first() {
             exchange.finish(Context {
                 connection: rest.id,
+                thread: rest.origin.tid,
                 at,
                 shared,
                 out,
@@ -136,8 +142,10 @@ impl Rest {
             }
             Step::Over => {
                 if let Some(exchange) = self.exchanges.remove(&id) {
+                    self.held = self.held.saturating_sub(exchange.held_bytes());
                     exchange.finish(Context {
                         connection: self.id,
+                        thread: self.origin.tid,
                         at,
                         shared,
                         out,
@@ -145,19 +153,23 @@ impl Rest {
                 }
             }
             step => {
+                let is_full = self.held > shared.options.limits.connection;
                 let Some(exchange) = self.exchanges.get_mut(&id) else {
                     return;
                 };
                 let was_candidate = exchange.is_candidate();
+                self.held = self.held.saturating_sub(exchange.held_bytes());
                 exchange.step(
-                    step,
+                    if is_full { without_content(step) } else { step },
                     Context {
                         connection: self.id,
+                        thread: self.origin.tid,
                         at,
                         shared,
                         out,
                     },
                 );
+                self.held = self.held.saturating_add(exchange.held_bytes());
                 if exchange.is_call() {
                     self.decide(Verdict::Wanted, out);
                 } else if was_candidate && !exchange.is_candidate() {
@@ -184,7 +196,8 @@ impl Rest {
             Direction::Write => Role::Client,
             Direction::Read => Role::Server,
         };
-        let exchange = Exchange::new(began, role, head, &self.origin, shared);
+        let served = self.serve(began, role, head, shared, out);
+        let exchange = Exchange::new(began, role, head, &self.origin, shared, served);
         // HTTP/2 keeps state in every head, so nothing of it may be left out.
         self.is_divisible = head.version != Version::Http2;
         let (is_candidate, is_likely) = (exchange.is_candidate(), exchange.is_likely());
@@ -195,6 +208,24 @@ impl Rest {
             Verdict::HeadsOnly if is_likely => self.decide(Verdict::Undecided, out),
             _ => {}
         }
+    }
+
+    /// Tells of a request that the process is to answer.
+    fn serve(
+        &self,
+        began: Timestamp,
+        role: Role,
+        head: &RequestHead,
+        shared: &mut Shared,
+        out: &mut dyn FnMut(Output),
+    ) -> Option<CallId> {
+        if role != Role::Server || &*head.method == "CONNECT" {
+            return None;
+        }
+        let id = shared.next_call();
+        let served = Served::new(id, self.id, self.origin.tid, began, head);
+        out(Output::Serving(Box::new(served)));
+        Some(id)
     }
 
     /// An exchange was no call: until there is one, heads are enough, but for what is posted.
@@ -221,5 +252,21 @@ impl Rest {
                 verdict,
             });
         }
+    }
+}
+
+/// A step whose content is left out, as there is no room for it.
+fn without_content(step: Step<'_>) -> Step<'_> {
+    let cut = |segment| match segment {
+        Segment::Data(bytes) => Segment::Gap(Missing {
+            lost: 0,
+            cut: bytes.len() as u64,
+        }),
+        hole => hole,
+    };
+    match step {
+        Step::RequestBody(segment) => Step::RequestBody(cut(segment)),
+        Step::ResponseBody(segment) => Step::ResponseBody(cut(segment)),
+        step => step,
     }
 }

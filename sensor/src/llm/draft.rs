@@ -39,6 +39,8 @@ pub struct Draft {
     ask: Ask,
     /// The request has been read.
     asked: bool,
+    /// Bytes that it was read from.
+    ask_bytes: usize,
     reply: Reply,
     /// The reply is known to be a stream.
     streams: bool,
@@ -77,6 +79,7 @@ impl Draft {
                 ..Ask::default()
             },
             asked: false,
+            ask_bytes: 0,
             reply: Reply::new(options.content),
             streams: false,
             holed: false,
@@ -102,6 +105,7 @@ impl Draft {
             doubtful: false,
             content_type: Box::default(),
             asked: true,
+            ask_bytes: 0,
             reply: Reply::new(ask.content),
             ask,
             streams: true,
@@ -124,6 +128,7 @@ impl Draft {
             return false;
         }
         self.asked = true;
+        self.ask_bytes = text.len();
         let mended = matches!(text, Cow::Owned(_)) && route.method.is_none();
         self.ask.whole = body.missing.is_none() && !mended;
         self.ask.request.model = route.model.as_deref().map(percent_decoded);
@@ -135,6 +140,14 @@ impl Draft {
         }
         route.dialect.request(&text, &mut self.ask);
         true
+    }
+
+    /// Bytes that the contents kept of it came from.
+    pub fn held_bytes(&self) -> usize {
+        match self.ask.content {
+            true => self.ask_bytes.saturating_add(self.reply.held_bytes()),
+            false => 0,
+        }
     }
 
     pub fn response_head(&mut self, at: Timestamp, head: &ResponseHead) {
@@ -222,6 +235,10 @@ impl Draft {
         }
         self.timing.end = self.timing.end.max(end);
         capture.inferred |= self.frame.inferred;
+        capture.truncated |= self.reply.is_cut();
+        if capture.truncated && capture.completeness == Completeness::Complete {
+            capture.completeness = Completeness::Truncated;
+        }
         let mut call = self.outline(id, connection, role, capture)?;
         call.error = self.failure(&capture);
         self.reply.metered.update(self.frame.tokens);
@@ -276,6 +293,14 @@ impl Draft {
             id,
             connection,
             role,
+            thread: self.frame.thread,
+            // What the message says is nearer to it than what its carrier says.
+            context: self
+                .ask
+                .context
+                .as_ref()
+                .or(self.frame.context.as_ref())
+                .cloned(),
             operation: Name::Borrowed(operation),
             provider: Name::Borrowed(self.frame.provider(home)),
             dialect: dialect.name(),
@@ -292,6 +317,7 @@ impl Draft {
 
     fn event(&mut self, at: Timestamp, name: Option<&str>, text: &str) {
         self.streams = true;
+        self.reply.reads(text.len());
         let text = text.trim_ascii();
         if text == "[DONE]" {
             self.reply.ended = true;

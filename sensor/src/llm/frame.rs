@@ -7,12 +7,14 @@ use super::provider::{self, Provider};
 use super::rpc;
 use super::usage::Tokens;
 use crate::event::{Origin, Role};
-use crate::http::{Fields, RequestHead, ResponseHead};
+use crate::http::{Fields, RequestHead, ResponseHead, TraceContext};
 
 #[derive(Clone, Debug)]
 pub(super) struct Frame {
     pub(super) provider: Option<&'static Provider>,
     pub(super) server: Server,
+    pub(super) thread: Option<u32>,
+    pub(super) context: Option<TraceContext>,
     /// Some field of a head was hidden.
     pub(super) inferred: bool,
     /// Attributes that heads and trailers give.
@@ -45,6 +47,8 @@ impl Frame {
                 user_agent: head.fields.first("user-agent").map(Into::into),
                 ..Server::default()
             },
+            thread: origin.tid,
+            context: TraceContext::of(&head.fields),
             inferred: head.partial,
             attributes: asked(&head.fields),
             tokens: Tokens::default(),

@@ -8,6 +8,7 @@ mod lifecycle;
 mod load;
 mod privacy;
 mod protocols;
+mod rustls;
 mod sdk;
 
 use llmtap_e2e::{Call, Reply, Scene, Tap};

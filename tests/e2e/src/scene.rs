@@ -25,10 +25,24 @@ impl Default for Scene {
 
 impl Scene {
     pub fn new() -> Self {
+        Self::with(&Options::default())
+    }
+
+    /// With a server that is started so.
+    pub fn with(options: &Options) -> Self {
         let folder = TempDir::new().expect("a folder can be made");
-        let server =
-            Server::start(folder.path(), &Options::default()).expect("the server can be started");
+        let server = Server::start(folder.path(), options).expect("the server can be started");
         Self { folder, server }
+    }
+
+    /// Maps a file for execution while what is given back lives, so that a sensor which
+    /// starts meanwhile is ready when it has looked at the file.
+    pub fn hold(&self, file: &Path) -> Running {
+        let mut command = self.command(variable("E2E_PYTHON"));
+        command.arg(script("hold.py")).arg(file);
+        let mut running = Client::new(command).start();
+        assert_eq!(running.line().trim(), "mapped");
+        running
     }
 
     /// A place for files, which goes when the scene goes.

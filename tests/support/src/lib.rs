@@ -14,8 +14,8 @@
 //! | `x-test-status` | 401, 429 or 500: an error in the provider's form |
 //! | `x-test-words` | how many more words the reply gets |
 //!
-//! Its TLS is rustls, which no OpenSSL probe sees: what is reported of a call comes
-//! from its client.
+//! Its TLS is rustls, which the sensor sees, too: a call is told by both of its ends, as
+//! one of kind `client` and one of kind `server`.
 
 mod body;
 mod certificate;

@@ -36,6 +36,10 @@ pub struct Options {
     pub https_port: u16,
     /// Port without TLS; 0 is any.
     pub http_port: u16,
+    /// Speak no TLS newer than 1.2.
+    pub tls12: bool,
+    /// Offer no HTTP/2.
+    pub http1: bool,
 }
 
 /// A running server; it ends when dropped.
@@ -51,7 +55,8 @@ pub struct Server {
 impl Server {
     /// Starts on loopback; its certificates go into `folder`.
     pub fn start(folder: &Path, options: &Options) -> Result<Self> {
-        let identity = certificate::make().context("cannot make a certificate")?;
+        let identity =
+            certificate::make(options.tls12, options.http1).context("cannot make a certificate")?;
         for (name, text) in [
             ("ca.pem", &identity.authority_pem),
             ("server.pem", &identity.chain_pem),
