@@ -17,7 +17,7 @@ pub(super) struct Frame {
     pub(super) context: Option<TraceContext>,
     /// Some field of a head was hidden.
     pub(super) inferred: bool,
-    /// Attributes that the response's head gives.
+    /// Attributes that heads and trailers give.
     pub(super) attributes: Attributes,
     /// Counts that the response's head gives.
     pub(super) tokens: Tokens,
@@ -50,7 +50,7 @@ impl Frame {
             thread: origin.tid,
             context: TraceContext::of(&head.fields),
             inferred: head.partial,
-            attributes: Attributes::default(),
+            attributes: asked(&head.fields),
             tokens: Tokens::default(),
             binary: false,
             rpc: None,
@@ -106,4 +106,16 @@ impl Frame {
     pub(super) fn failed(&self) -> Option<u16> {
         self.server.status.filter(|status| *status >= 400)
     }
+}
+
+/// Attributes that a request's head gives.
+fn asked(fields: &Fields) -> Attributes {
+    let mut attributes = Attributes::default();
+    for (field, name) in [
+        ("mcp-protocol-version", attr::MCP_PROTOCOL),
+        ("mcp-session-id", attr::MCP_SESSION),
+    ] {
+        attributes.header(name, fields.first(field));
+    }
+    attributes
 }

@@ -227,6 +227,7 @@ fn mcp_tools() {
             assert_eq!(call.kind(), kind);
             assert_eq!(call.text("gen_ai.operation.name"), "execute_tool");
             assert_eq!(call.text("gen_ai.tool.name"), "add");
+            assert!(call.text("mcp.protocol.version").starts_with("20"));
             assert_eq!(call.0["name"], "tools/call add");
             assert_eq!(replies[i].text, (i + 2).to_string());
             let arguments = call.attribute("gen_ai.tool.call.arguments");
