@@ -402,23 +402,23 @@ pub fn server_name(connection: &Connection, name: u64) {
 /// `header` points into reserved memory.
 #[inline(always)]
 unsafe fn fact(header: *mut Header, connection: &Connection, kind: u8, length: u32) {
-    let value = Header {
-        connection: connection.id,
-        at: conn::now(),
-        position: 0,
-        cut: 0,
-        opposite: 0,
-        opposite_cut: 0,
-        length,
-        kind,
-        direction: 0,
-        reserved: 0,
-        tid: 0,
-        padding: 0,
-    };
-    // Volatile, or zeroes become a call to `memset`, byte by byte.
+    // One by one: the stack has no room for all. Volatile, or zeroes become a call to
+    // `memset`, byte by byte.
     // SAFETY: see above.
-    unsafe { header.write_volatile(value) }
+    unsafe {
+        (&raw mut (*header).connection).write_volatile(connection.id);
+        (&raw mut (*header).at).write_volatile(conn::now());
+        (&raw mut (*header).position).write_volatile(0);
+        (&raw mut (*header).cut).write_volatile(0);
+        (&raw mut (*header).opposite).write_volatile(0);
+        (&raw mut (*header).opposite_cut).write_volatile(0);
+        (&raw mut (*header).length).write_volatile(length);
+        (&raw mut (*header).kind).write_volatile(kind);
+        (&raw mut (*header).direction).write_volatile(0);
+        (&raw mut (*header).reserved).write_volatile(0);
+        (&raw mut (*header).tid).write_volatile(0);
+        (&raw mut (*header).padding).write_volatile(0);
+    }
 }
 
 /// Says what a process did, and wakes the reader: it may have to attach in a hurry.
