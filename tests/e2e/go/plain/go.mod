@@ -1,3 +1,3 @@
-module plain
+module llmtap.test/plain
 
 go 1.18

@@ -1,4 +1,4 @@
-module sdk
+module llmtap.test/sdk
 
 go 1.26.0
 
