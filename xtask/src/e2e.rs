@@ -20,6 +20,7 @@ pub fn run(llmtap: &Path, filter: Option<&str>) -> Result<Report> {
         ("ldd", "libc-bin"),
     ])?;
     let (python, node) = (install::python("clients")?, install::node()?);
+    let collectors = install::python("collectors")?;
     libtest::run(
         "e2e",
         tests()
@@ -27,6 +28,7 @@ pub fn run(llmtap: &Path, filter: Option<&str>) -> Result<Report> {
             .args(filter)
             .env("LLMTAP", llmtap)
             .env("E2E_PYTHON", python)
+            .env("E2E_COLLECTORS", collectors)
             .env("E2E_NODE", node),
     )
 }

@@ -6,6 +6,7 @@
 //! |---|---|
 //! | `LLMTAP` | the sensor's binary |
 //! | `E2E_PYTHON` | a Python that has `python/clients.txt` |
+//! | `E2E_COLLECTORS` | a Python that has `python/collectors.txt` |
 //! | `E2E_NODE` | a folder whose `node_modules` has `node/package.json` |
 
 mod call;
