@@ -28,6 +28,7 @@ pub fn run(llmtap: &Path, filter: Option<&str>) -> Result<Report> {
         .env("LLMTAP", llmtap)
         .env("E2E_PYTHON", install::python("clients")?)
         .env("E2E_PYTHON_STACKS", install::python("stacks")?)
+        .env("E2E_COLLECTORS", install::python("collectors")?)
         .env("E2E_NODE", install::node("node")?)
         .env("E2E_RUST", install::rust_client()?)
         .env("E2E_GO", runtimes::go()?)

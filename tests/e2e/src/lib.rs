@@ -6,6 +6,7 @@
 //! |---|---|
 //! | `LLMTAP` | the sensor's binary |
 //! | `E2E_PYTHON` | a Python that has `python/clients.txt` |
+//! | `E2E_COLLECTORS` | a Python that has `python/collectors.txt` |
 //! | `E2E_NODE` | a folder whose `node_modules` has `node/package.json` |
 //! | `E2E_RUST` | the program of `rust` |
 //! | `E2E_PYTHON_STACKS` | a Python that has `python/stacks.txt` |
