@@ -1,6 +1,6 @@
 //! One connection: its facts, its HTTP state, and the exchanges open on it.
 
-use std::collections::BTreeMap;
+use smallvec::SmallVec;
 
 use super::exchange::{Context, Exchange};
 use super::{Output, Shared, count};
@@ -21,7 +21,8 @@ pub(super) struct Connection {
 struct Rest {
     id: ConnectionId,
     origin: Origin,
-    exchanges: BTreeMap<ExchangeId, Exchange>,
+    /// Those that are open, in the order of their numbers.
+    exchanges: SmallVec<[(ExchangeId, Exchange); 1]>,
     last_active: Timestamp,
     verdict: Verdict,
     /// Whether a later exchange can be understood without the bytes of this one.
@@ -33,7 +34,7 @@ impl Connection {
         let rest = Rest {
             id,
             origin: Origin::default(),
-            exchanges: BTreeMap::new(),
+            exchanges: SmallVec::new(),
             last_active: at,
             verdict: Verdict::Undecided,
             is_divisible: false,
@@ -97,7 +98,7 @@ impl Connection {
             None => http.abandon(at, &mut each),
         }
         shared.counters.http.add(http.faults());
-        while let Some((_, exchange)) = rest.exchanges.pop_first() {
+        for (_, exchange) in rest.exchanges.drain(..) {
             exchange.finish(Context {
                 connection: rest.id,
                 at,
@@ -129,7 +130,8 @@ impl Rest {
                 self.request(id, began, requester, &head, shared, out);
             }
             Step::Over => {
-                if let Some(exchange) = self.exchanges.remove(&id) {
+                if let Ok(place) = self.place(id) {
+                    let (_, exchange) = self.exchanges.remove(place);
                     exchange.finish(Context {
                         connection: self.id,
                         at,
@@ -139,7 +141,8 @@ impl Rest {
                 }
             }
             step => {
-                let Some(exchange) = self.exchanges.get_mut(&id) else {
+                let place = self.place(id).ok();
+                let Some((_, exchange)) = place.and_then(|at| self.exchanges.get_mut(at)) else {
                     return;
                 };
                 let was_candidate = exchange.is_candidate();
@@ -180,7 +183,8 @@ impl Rest {
         };
         let exchange = Exchange::new(began, role, head, &self.origin, shared);
         let is_candidate = exchange.is_candidate();
-        self.exchanges.insert(id, exchange);
+        let (Ok(place) | Err(place)) = self.place(id);
+        self.exchanges.insert(place, (id, exchange));
         // HTTP/2 keeps state in every head, so nothing of it may be left out.
         self.is_divisible = head.version != Version::Http2;
         if !is_candidate {
@@ -188,6 +192,11 @@ impl Rest {
         } else if self.verdict == Verdict::HeadsOnly {
             self.decide(Verdict::Undecided, out);
         }
+    }
+
+    /// Where the exchange is, or would be.
+    fn place(&self, id: ExchangeId) -> Result<usize, usize> {
+        self.exchanges.binary_search_by_key(&id, |(id, _)| *id)
     }
 
     /// An exchange was no call: until there is one, heads are enough.

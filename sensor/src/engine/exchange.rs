@@ -201,7 +201,9 @@ impl Candidate {
         self.request.settle(context.shared);
         let id = context.shared.next_call();
         self.call = Some(id);
-        if let Some(call) = self.draft.started(id, context.connection, self.role) {
+        if context.shared.options.announce
+            && let Some(call) = self.draft.started(id, context.connection, self.role)
+        {
             (context.out)(Output::Started(Box::new(call)));
         }
         true

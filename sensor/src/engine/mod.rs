@@ -31,7 +31,8 @@ use connection::Connection;
 /// What comes out of an engine.
 #[derive(Debug)]
 pub enum Output {
-    /// A request was read and is a call; what is known so far.
+    /// A request was read and is a call; what is known so far. Only where
+    /// [`Options::announce`] asks for it.
     Started(Box<Call>),
     /// More text of the first choice.
     Text {
@@ -52,6 +53,8 @@ pub enum Output {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
     pub llm: crate::llm::Options,
+    /// Give [`Output::Started`].
+    pub announce: bool,
     /// Give [`Output::Text`] as it comes.
     pub follow_text: bool,
     pub limits: Limits,

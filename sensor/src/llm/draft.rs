@@ -8,7 +8,8 @@ use std::borrow::Cow;
 use super::api::route::{self, Route};
 use super::api::{Ask, Dialect, Event};
 use super::call::{
-    Call, CallId, Capture, Completeness, Failure, Name, Request, Response, Timing, Usage, Value,
+    Call, CallId, Capture, Completeness, Failure, Name, Request, Response, Server, Timing, Usage,
+    Value,
 };
 use super::frame::Frame;
 use super::reply::Reply;
@@ -27,7 +28,8 @@ pub struct Draft {
     route: Option<Route>,
     /// The path alone speaks for the dialect: the body must agree.
     doubtful: bool,
-    content_type: Box<str>,
+    /// The request's content type, where that says how its parts are told apart.
+    multipart: Option<Box<str>>,
     ask: Ask,
     /// The request has been read.
     asked: bool,
@@ -62,7 +64,9 @@ impl Draft {
             doubtful: frame.provider.is_none() && route.is_some(),
             frame,
             route,
-            content_type: content_type.into(),
+            multipart: content_type
+                .starts_with("multipart/")
+                .then(|| content_type.into()),
             ask: Ask {
                 content: options.content,
                 ..Ask::default()
@@ -86,7 +90,7 @@ impl Draft {
             frame,
             route: Some(Route::to(dialect)),
             doubtful: false,
-            content_type: Box::default(),
+            multipart: None,
             asked: true,
             reply: Reply::new(ask.content),
             ask,
@@ -182,7 +186,8 @@ impl Draft {
             inferred: self.frame.inferred,
             ..Capture::default()
         };
-        let mut call = self.outline(id, connection, role, capture)?;
+        let server = self.frame.server.clone();
+        let mut call = self.outline(id, connection, role, server, capture)?;
         call.request = self.ask.request.clone();
         call.extra = self.ask.attributes.to_vec();
         Some(call)
@@ -203,8 +208,10 @@ impl Draft {
         }
         self.timing.end = self.timing.end.max(end);
         capture.inferred |= self.frame.inferred;
-        let mut call = self.outline(id, connection, role, capture)?;
-        call.error = self.failure(&capture);
+        let error = self.failure(&capture);
+        let server = std::mem::take(&mut self.frame.server);
+        let mut call = self.outline(id, connection, role, server, capture)?;
+        call.error = error;
         self.reply.metered.update(self.frame.tokens);
         call.usage = self.reply.usage();
         let conversation = self.reply.conversation_id.take();
@@ -247,6 +254,7 @@ impl Draft {
         id: CallId,
         connection: ConnectionId,
         role: Role,
+        server: Server,
         capture: Capture,
     ) -> Option<Call> {
         let dialect = self.route.as_ref()?.dialect;
@@ -259,7 +267,7 @@ impl Draft {
             operation: Name::Borrowed(operation),
             provider: Name::Borrowed(self.frame.provider(dialect.provider())),
             dialect: dialect.name(),
-            server: self.frame.server.clone(),
+            server,
             request: Request::default(),
             response: Response::default(),
             usage: Usage::default(),
@@ -366,8 +374,8 @@ impl Draft {
 
     /// The request as JSON text, as far as it can be read.
     fn request_text<'b>(&self, body: Body<'b>) -> Cow<'b, str> {
-        if self.content_type.starts_with("multipart/") {
-            let fields = multipart::fields(&self.content_type, body.head);
+        if let Some(content_type) = &self.multipart {
+            let fields = multipart::fields(content_type, body.head);
             return Cow::Owned(fields.unwrap_or_default());
         }
         readable(body)

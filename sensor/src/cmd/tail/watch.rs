@@ -92,6 +92,7 @@ impl Watch {
             llm: llmtap::llm::Options {
                 content: content || accountant.needs_content(),
             },
+            announce: self.format == Format::Text,
             follow_text: self.follow_text && content,
             limits: self.limits,
         }
