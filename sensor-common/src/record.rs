@@ -19,6 +19,8 @@ pub mod kind {
     pub const CLOSE: u8 = 3;
     /// `length` bytes: the server name that the process asked for.
     pub const SERVER_NAME: u8 = 4;
+    /// A [`Joining`](super::Joining): the connection turned out to be part of another.
+    pub const JOIN: u8 = 5;
 }
 
 /// Which way bytes went, as the traced process sees it.
@@ -41,14 +43,22 @@ pub struct Header {
     pub position: u64,
     /// How many of those were left out on purpose.
     pub cut: u64,
+    /// Of [`kind::DATA`]: bytes that had crossed in the other direction, and how many of
+    /// those were left out. So what is missing at the end of a turn is known when the next
+    /// one begins, and not only when the turn after that does.
+    pub opposite: u64,
+    pub opposite_cut: u64,
     /// Bytes of payload that are valid; the record may be longer.
     pub length: u32,
     pub kind: u8,
     /// [`WRITE`] or [`READ`].
     pub direction: u8,
     pub reserved: u16,
+    /// The thread that moved the payload.
+    pub tid: u32,
+    pub padding: u32,
 }
-assert_size!(Header, 40);
+assert_size!(Header, 64);
 
 /// Facts about a connection; sent when it is first seen and whenever more is known.
 #[repr(C)]
@@ -84,6 +94,22 @@ pub struct Closing {
     pub unreadable: u32,
 }
 assert_size!(Closing, 40);
+
+/// A connection is over, and what crossed it crossed another one, behind what had crossed
+/// that one by then.
+#[repr(C)]
+#[cfg_attr(
+    feature = "zerocopy",
+    derive(FromBytes, IntoBytes, KnownLayout, Immutable)
+)]
+#[derive(Clone, Copy, Debug)]
+pub struct Joining {
+    pub into: u64,
+    /// Of that other, as in [`Closing`], before this.
+    pub position: [u64; 2],
+    pub cut: [u64; 2],
+}
+assert_size!(Joining, 40);
 
 /// What happened to a process.
 pub mod process {

@@ -80,7 +80,9 @@ fn measure(name: &str, case: &Case) {
     let (mut taken, mut parsing) = (Duration::MAX, Duration::MAX);
     // In turns, so that both meet the same noise.
     for _ in 0..RUNS {
-        taken = taken.min(timed(|| _ = black_box(engine(&case.trace, &mut |_| {}))));
+        taken = taken.min(timed(|| {
+            black_box(engine(&case.trace, &mut |_| {}));
+        }));
         parsing = parsing.min(timed(|| parse(&case.messages)));
     }
     let bytes: usize = case.trace.iter().map(|(_, _, kept)| kept.len()).sum();

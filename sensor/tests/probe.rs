@@ -6,7 +6,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use llmtap::event::{ConnectionId, Direction, Event, EventKind, Origin, Verdict};
@@ -61,6 +61,12 @@ impl Traffic {
     fn order(&mut self, order: &str) {
         writeln!(self.orders, "{order}").expect("it listens");
         self.answer(order);
+    }
+
+    /// It ends without a word.
+    fn order_last(&mut self, order: &str) {
+        writeln!(self.orders, "{order}").expect("it listens");
+        self.child.wait().expect("our own child");
     }
 
     fn answer(&mut self, order: &str) {
@@ -125,11 +131,20 @@ impl Side {
 struct Seen {
     write: BTreeMap<ConnectionId, Side>,
     origins: BTreeMap<ConnectionId, Origin>,
+    /// The first bytes of each: which way they went, and whether their socket was known.
+    first: BTreeMap<ConnectionId, (Direction, bool)>,
     closed: Vec<ConnectionId>,
 }
 
 impl Seen {
     fn event(&mut self, event: Event<'_>) {
+        if let EventKind::Data { direction, .. } = event.kind {
+            let origin = self.origins.get(&event.connection);
+            let is_known = origin.is_some_and(|origin| origin.local.is_some());
+            self.first
+                .entry(event.connection)
+                .or_insert((direction, is_known));
+        }
         match event.kind {
             EventKind::Open(origin) => {
                 self.origins
@@ -318,6 +333,38 @@ fn verdicts_keep_bytes_in_the_kernel() {
 
 #[test]
 #[ignore = "needs root and the eBPF object"]
+fn what_is_posted_is_whole_where_else_heads_are_enough() {
+    let _turn = TURN.lock();
+    for kind in ["tls", "plain"] {
+        let mut traffic = Traffic::start("posts");
+        let mut sensor = sensor_for(&traffic, Options::default());
+        traffic.order(kind);
+        traffic.order("get 5000");
+        let first = traffic.sent().len() as u64;
+        let mut seen = Seen::default();
+        let delivered = |seen: &Seen| seen.write.values().map(Side::delivered).sum::<u64>();
+        seen.drain_until(&mut sensor, |seen| delivered(seen) == first);
+        let client = seen.client(&traffic.at[0]);
+        sensor.set_verdict(client, Verdict::HeadsAndPosts);
+        for _ in 0..20 {
+            traffic.order("get 5000");
+        }
+        let before_last = traffic.sent().len() as u64;
+        traffic.order("send 200000");
+        traffic.order("get 5000");
+        seen.finish(sensor);
+
+        let side = &seen.write[&client];
+        let sent = traffic.sent();
+        side.assert_tells(&sent);
+        let last = sent.len() as u64 - first - before_last;
+        assert_eq!(side.delivered(), first + 20 * 4096 + last + 4096, "{kind}");
+        assert_eq!(side.lost, 0);
+    }
+}
+
+#[test]
+#[ignore = "needs root and the eBPF object"]
 fn connections_that_were_open_before() {
     let _turn = TURN.lock();
     for kind in ["tls", "plain"] {
@@ -336,6 +383,28 @@ fn connections_that_were_open_before() {
     }
 }
 
+/// Its end is known by another way than its bytes, and may be known before them.
+#[test]
+#[ignore = "needs root and the eBPF object"]
+fn the_last_bytes_of_a_process_that_ends() {
+    let _turn = TURN.lock();
+    for kind in ["tls", "plain", "tls", "plain"] {
+        let mut traffic = Traffic::start("last");
+        let mut sensor = sensor_for(&traffic, Options::default());
+        traffic.order(kind);
+        traffic.order("send 100");
+        let mut seen = Seen::default();
+        seen.drain_until(&mut sensor, |seen| !seen.write.is_empty());
+        traffic.order_last("last 300000");
+        seen.drain_until(&mut sensor, |seen| !seen.closed.is_empty());
+        let client = seen.client(&traffic.at[0]);
+        assert!(seen.closed.contains(&client), "{kind}");
+        let side = &seen.write[&client];
+        side.assert_tells(&traffic.sent());
+        assert_eq!((side.lost, side.cut), (0, 0), "{kind}");
+    }
+}
+
 #[test]
 #[ignore = "needs root and the eBPF object"]
 fn addresses_of_tls_without_a_descriptor() {
@@ -350,6 +419,84 @@ fn addresses_of_tls_without_a_descriptor() {
         let side = &seen.write[&seen.client(address)];
         assert!(side.delivered() > 2000, "{address}");
     }
+}
+
+/// What a server is asked first comes before it has sent anything by which its socket could
+/// be told.
+#[test]
+#[ignore = "needs root and the eBPF object"]
+fn addresses_of_servers_without_a_descriptor() {
+    let _turn = TURN.lock();
+    let mut traffic = Traffic::start("served");
+    let sensor = sensor_for(&traffic, Options::default());
+    traffic.order("served 12 2000");
+    let mut seen = Seen::default();
+    seen.finish(sensor);
+    let asked = seen.first.values().filter(|(d, _)| *d == Direction::Read);
+    let known: Vec<bool> = asked.map(|(_, is_known)| *is_known).collect();
+    assert_eq!(known, [true; 12]);
+}
+
+/// `SSL_sendfile` as a program sees it that runs where the kernel does the encrypting.
+const SENDS_FILES: &str = "
+    int SSL_read(void *ssl, void *buf, int num) { return 0; }
+    int SSL_write(void *ssl, const void *buf, int num) { return num; }
+    long SSL_sendfile(void *ssl, int fd, long offset, unsigned long size, int flags) {
+        return fd < 0 ? -1 : size;
+    }";
+
+const CALLS: &str = "
+import ctypes, sys
+ssl = ctypes.CDLL(sys.argv[1])
+print('ready', flush=True)
+sys.stdin.readline()
+ssl.SSL_write(4096, b'head', 4)
+ssl.SSL_sendfile(4096, 1, 0, 1000, 0)
+ssl.SSL_sendfile(4096, -1, 0, 1000, 0)
+ssl.SSL_write(4096, b'tail', 4)
+";
+
+#[test]
+#[ignore = "needs root and the eBPF object"]
+fn a_file_that_never_was_in_memory_is_missing_at_its_place() {
+    let _turn = TURN.lock();
+    let folder = std::env::temp_dir().join(format!("llmtap-file-{}", std::process::id()));
+    fs::create_dir_all(&folder).expect("temporary folder");
+    let (source, library) = (folder.join("ssl.c"), folder.join("libssl.so"));
+    fs::write(&source, SENDS_FILES).expect("writable");
+    let built = Command::new("cc")
+        .args(["-shared", "-fPIC", "-o"])
+        .args([&library, &source])
+        .status();
+    assert!(built.expect("a C compiler").success());
+    let mut child = Command::new("python3")
+        .args(["-c", CALLS])
+        .arg(&library)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("python3 is installed");
+    let mut line = String::new();
+    BufReader::new(child.stdout.as_mut().expect("piped"))
+        .read_line(&mut line)
+        .expect("text");
+    let pids = Pids::Only(vec![child.id()]);
+    let options = Options::default();
+    let sensor = Sensor::start(&Options { pids, ..options }).expect("root, and an object");
+    drop(child.stdin.take());
+    child.wait().expect("our own child");
+    let mut seen = Seen::default();
+    seen.finish(sensor);
+    let _ = fs::remove_dir_all(&folder);
+    let sides: Vec<&Side> = seen.write.values().collect();
+    let [side] = sides[..] else {
+        panic!("{} connections", sides.len())
+    };
+    assert_eq!(
+        side.pieces,
+        [(0, b"head".to_vec()), (1004, b"tail".to_vec())]
+    );
+    assert_eq!((side.lost, side.cut, side.end), (1000, 0, 1008));
 }
 
 /// A library that no process had mapped before, in a process that starts after the probes.
@@ -378,7 +525,7 @@ fn a_new_library_in_a_new_process() {
         command.env("LD_LIBRARY_PATH", &libraries);
     });
     let end = Instant::now() + Duration::from_secs(20);
-    let is_new = |image: &&Image| image.path.starts_with(&libraries) && image.sites() > 0;
+    let is_new = |image: &Arc<Image>| image.path.starts_with(&libraries) && image.sites() > 0;
     while !sensor.status().images.iter().any(is_new) {
         assert!(Instant::now() < end, "the new library was not noticed");
         sensor.wait(Duration::from_millis(10)).expect("waits");

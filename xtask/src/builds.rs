@@ -1,6 +1,7 @@
 //! Probe sites in real builds of TLS libraries: Debian's suites, PyPI's wheels, Node.
 
 use std::path::Path;
+use std::sync::atomic::Ordering;
 
 use anyhow::Result;
 
@@ -8,14 +9,8 @@ use crate::report::Report;
 use crate::{e2e, libtest, shell};
 
 /// What is fetched, and the tests that need no more than that.
-const GROUPS: [&str; 3] = ["debian", "wheels", "node"];
-const ANALYSED: [&str; 5] = [
-    "debian",
-    "wheels",
-    "node",
-    "gnutls_and_nss",
-    "what_is_not_certain_is_not_hooked",
-];
+const GROUPS: [&str; 4] = ["debian", "wheels", "node", "rustls"];
+const ANALYSED: [&str; 5] = ["debian", "wheels", "node", "gnutls_and_nss", "grpc"];
 
 /// Analyses the builds and, as root, runs TLS over those that this machine can load.
 pub fn run(filter: Option<&str>) -> Result<Report> {
@@ -36,6 +31,7 @@ pub fn run(filter: Option<&str>) -> Result<Report> {
         &builds,
         &filter.map_or(ANALYSED.to_vec(), |f| vec![f]),
     )?;
+    report.add(aead(&builds, filter)?);
     if let Some(why) = e2e::hindrance() {
         report.add(Report::skip("builds/libssl_bytes", why));
         return Ok(report);
@@ -43,6 +39,19 @@ pub fn run(filter: Option<&str>) -> Result<Report> {
     shell::run(shell::cargo().args(["build", "--package", "llmtap", "--example", "tls_exchange"]))?;
     report.add(test("libssl_bytes", &builds, &Vec::from_iter(filter))?);
     Ok(report)
+}
+
+/// Where rustls's libraries encrypt, in programs of both architectures.
+fn aead(builds: &Path, filter: Option<&str>) -> Result<Report> {
+    let mut filters = vec!["rustls"];
+    if e2e::AGENTS.load(Ordering::Relaxed) {
+        let mut fetch = shell::command("sensor/tests/support/fetch-builds.sh");
+        shell::step("fetch coding agents", || {
+            shell::run(fetch.arg(builds).arg("agents"))
+        })?;
+        filters.push("agents");
+    }
+    test("aead_builds", builds, &filter.map_or(filters, |f| vec![f]))
 }
 
 fn test(program: &str, builds: &Path, filters: &[&str]) -> Result<Report> {

@@ -2,11 +2,15 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Result;
 
 use crate::report::Report;
 use crate::{build, install, libtest, shell};
+
+/// Whether the tests of coding agents run, too; their packages are large.
+pub static AGENTS: AtomicBool = AtomicBool::new(false);
 
 /// Runs the tests of `tests/e2e` whose names have `filter`. They share one kernel, so
 /// they run one at a time.
@@ -19,16 +23,21 @@ pub fn run(llmtap: &Path, filter: Option<&str>) -> Result<Report> {
         ("unshare", "util-linux"),
         ("ldd", "libc-bin"),
     ])?;
-    let (python, node) = (install::python("clients")?, install::node()?);
-    libtest::run(
-        "e2e",
-        tests()
-            .args(["--", "--test-threads=1"])
-            .args(filter)
-            .env("LLMTAP", llmtap)
-            .env("E2E_PYTHON", python)
-            .env("E2E_NODE", node),
-    )
+    let mut command = tests();
+    command
+        .args(["--", "--test-threads=1"])
+        .args(filter)
+        .env("LLMTAP", llmtap)
+        .env("E2E_PYTHON", install::python("clients")?)
+        .env("E2E_NODE", install::node("node")?)
+        .env("E2E_RUST", install::rust_client()?);
+    if AGENTS.load(Ordering::Relaxed) {
+        command
+            .arg("--include-ignored")
+            .env("LLMTAP_AGENTS", "1")
+            .env("E2E_AGENTS", install::node("agents")?);
+    }
+    libtest::run("e2e", &mut command)
 }
 
 /// Runs the sensor's own tests of live probes.

@@ -1,12 +1,13 @@
 //! `cargo xtask test`: every check and test, in one command.
 
 use std::process::ExitCode;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use anyhow::Result;
 
 use crate::report::Report;
-use crate::{build, builds, check, conformance, e2e, libtest, shell, vm};
+use crate::{build, builds, check, conformance, e2e, fuzz, libtest, shell, vm};
 
 #[derive(clap::Args)]
 pub struct Options {
@@ -14,6 +15,9 @@ pub struct Options {
     /// text (`e2e/curl`)
     #[arg(long, value_name = "STEP[/TEXT]")]
     only: Vec<String>,
+    /// Also with the large packages of coding agents
+    #[arg(long, env = "LLMTAP_AGENTS")]
+    agents: bool,
 }
 
 /// One step of the test command.
@@ -51,6 +55,11 @@ const STEPS: &[Step] = &[
         run: unit,
     },
     Step {
+        name: "fuzz",
+        what: "made-up bytes, ten seconds for each target",
+        run: fuzz::briefly,
+    },
+    Step {
         name: "conformance",
         what: "replay of recorded traffic",
         run: |_| conformance::run(&build::sensor()?),
@@ -78,6 +87,7 @@ const STEPS: &[Step] = &[
 ];
 
 pub fn run(options: &Options) -> Result<ExitCode> {
+    e2e::AGENTS.store(options.agents, Ordering::Relaxed);
     let begun = Instant::now();
     let mut total = Report::default();
     for step in STEPS {
@@ -180,10 +190,15 @@ mod tests {
     fn only_chooses_steps_and_filters_their_tests() {
         let options = Options {
             only: vec!["format".into(), "e2e/curl".into()],
+            agents: false,
         };
         assert_eq!(options.chosen("format"), Some(None));
         assert_eq!(options.chosen("e2e"), Some(Some("curl")));
         assert_eq!(options.chosen("unit"), None);
-        assert_eq!(Options { only: vec![] }.chosen("unit"), Some(None));
+        let all = Options {
+            only: vec![],
+            agents: false,
+        };
+        assert_eq!(all.chosen("unit"), Some(None));
     }
 }

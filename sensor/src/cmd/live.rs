@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use llmtap::enrich::process;
 use llmtap::event::{ConnectionId, Event, EventKind, Verdict};
+use llmtap::export::metrics::health::Kernel;
 use llmtap::probe::{self, Sensor};
 use llmtap::time::{ClockOffset, Timestamp};
 
@@ -96,5 +97,22 @@ impl Source for Live {
 
     fn lost_bytes(&self) -> u64 {
         self.sensor.status().lost_bytes
+    }
+
+    fn kernel(&self) -> Kernel {
+        let status = self.sensor.status();
+        let probe::Loss {
+            refused,
+            unreadable,
+            untracked,
+            processes,
+        } = status.loss;
+        Kernel {
+            images: status.images.len() as u64,
+            refused,
+            unreadable,
+            untracked,
+            processes,
+        }
     }
 }

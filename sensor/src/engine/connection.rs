@@ -3,12 +3,17 @@
 use smallvec::SmallVec;
 
 use super::exchange::{Context, Exchange};
+use super::served::Served;
 use super::{Output, Shared, count};
 use crate::event::{ConnectionId, Direction, Missing, Origin, Role, Verdict};
 use crate::http::head::Version;
 use crate::http::{self, ExchangeEvent, ExchangeId, RequestHead, Step};
+use crate::llm::CallId;
 use crate::stream::Segment;
 use crate::time::Timestamp;
+
+/// So many requests with `POST` that were no calls make it unlikely that the next one is.
+const FRUITLESS: u8 = 8;
 
 #[derive(Debug)]
 pub(super) struct Connection {
@@ -23,8 +28,12 @@ struct Rest {
     origin: Origin,
     /// Those that are open, in the order of their numbers.
     exchanges: SmallVec<[(ExchangeId, Exchange); 1]>,
+    /// Bytes that the exchanges hold.
+    held: usize,
     last_active: Timestamp,
     verdict: Verdict,
+    /// Requests with `POST` that were no calls; counted as far as it matters.
+    fruitless: u8,
     /// Whether a later exchange can be understood without the bytes of this one.
     is_divisible: bool,
 }
@@ -35,8 +44,10 @@ impl Connection {
             id,
             origin: Origin::default(),
             exchanges: SmallVec::new(),
+            held: 0,
             last_active: at,
             verdict: Verdict::Undecided,
+            fruitless: 0,
             is_divisible: false,
         };
         Self {
@@ -101,6 +112,7 @@ impl Connection {
         for (_, exchange) in rest.exchanges.drain(..) {
             exchange.finish(Context {
                 connection: rest.id,
+                thread: rest.origin.tid,
                 at,
                 shared,
                 out,
@@ -132,8 +144,10 @@ impl Rest {
             Step::Over => {
                 if let Ok(place) = self.place(id) {
                     let (_, exchange) = self.exchanges.remove(place);
+                    self.held = self.held.saturating_sub(exchange.held_bytes());
                     exchange.finish(Context {
                         connection: self.id,
+                        thread: self.origin.tid,
                         at,
                         shared,
                         out,
@@ -141,24 +155,28 @@ impl Rest {
                 }
             }
             step => {
+                let is_full = self.held > shared.options.limits.connection;
                 let place = self.place(id).ok();
                 let Some((_, exchange)) = place.and_then(|at| self.exchanges.get_mut(at)) else {
                     return;
                 };
                 let was_candidate = exchange.is_candidate();
+                self.held = self.held.saturating_sub(exchange.held_bytes());
                 exchange.step(
-                    step,
+                    if is_full { without_content(step) } else { step },
                     Context {
                         connection: self.id,
+                        thread: self.origin.tid,
                         at,
                         shared,
                         out,
                     },
                 );
+                self.held = self.held.saturating_add(exchange.held_bytes());
                 if exchange.is_call() {
                     self.decide(Verdict::Wanted, out);
                 } else if was_candidate && !exchange.is_candidate() {
-                    self.dismiss(out);
+                    self.dismiss(true, out);
                 }
             }
         }
@@ -181,16 +199,18 @@ impl Rest {
             Direction::Write => Role::Client,
             Direction::Read => Role::Server,
         };
-        let exchange = Exchange::new(began, role, head, &self.origin, shared);
-        let is_candidate = exchange.is_candidate();
-        let (Ok(place) | Err(place)) = self.place(id);
-        self.exchanges.insert(place, (id, exchange));
+        let served = self.serve(began, role, head, shared, out);
+        let exchange = Exchange::new(began, role, head, &self.origin, shared, served);
         // HTTP/2 keeps state in every head, so nothing of it may be left out.
         self.is_divisible = head.version != Version::Http2;
-        if !is_candidate {
-            self.dismiss(out);
-        } else if self.verdict == Verdict::HeadsOnly {
-            self.decide(Verdict::Undecided, out);
+        let (is_candidate, is_likely) = (exchange.is_candidate(), exchange.is_likely());
+        let (Ok(place) | Err(place)) = self.place(id);
+        self.exchanges.insert(place, (id, exchange));
+        match self.verdict {
+            _ if !is_candidate => self.dismiss(&*head.method == "POST", out),
+            Verdict::HeadsAndPosts => self.decide(Verdict::Undecided, out),
+            Verdict::HeadsOnly if is_likely => self.decide(Verdict::Undecided, out),
+            _ => {}
         }
     }
 
@@ -199,11 +219,38 @@ impl Rest {
         self.exchanges.binary_search_by_key(&id, |(id, _)| *id)
     }
 
-    /// An exchange was no call: until there is one, heads are enough.
-    fn dismiss(&mut self, out: &mut dyn FnMut(Output)) {
-        if self.verdict == Verdict::Undecided && self.is_divisible {
-            self.decide(Verdict::HeadsOnly, out);
+    /// Tells of a request that the process is to answer.
+    fn serve(
+        &self,
+        began: Timestamp,
+        role: Role,
+        head: &RequestHead,
+        shared: &mut Shared,
+        out: &mut dyn FnMut(Output),
+    ) -> Option<CallId> {
+        if role != Role::Server || &*head.method == "CONNECT" {
+            return None;
         }
+        let id = shared.next_call();
+        let served = Served::new(id, self.id, self.origin.tid, began, head);
+        out(Output::Serving(Box::new(served)));
+        Some(id)
+    }
+
+    /// An exchange was no call: until there is one, heads are enough, but for what is posted.
+    /// Where more and more is posted that is no call, heads are enough of that as well.
+    fn dismiss(&mut self, was_posted: bool, out: &mut dyn FnMut(Output)) {
+        self.fruitless = self.fruitless.saturating_add(was_posted.into());
+        if self.verdict == Verdict::Wanted || !self.is_divisible {
+            return;
+        }
+        self.decide(
+            match self.fruitless {
+                ..FRUITLESS => Verdict::HeadsAndPosts,
+                FRUITLESS.. => Verdict::HeadsOnly,
+            },
+            out,
+        );
     }
 
     fn decide(&mut self, verdict: Verdict, out: &mut dyn FnMut(Output)) {
@@ -214,5 +261,21 @@ impl Rest {
                 verdict,
             });
         }
+    }
+}
+
+/// A step whose content is left out, as there is no room for it.
+fn without_content(step: Step<'_>) -> Step<'_> {
+    let cut = |segment| match segment {
+        Segment::Data(bytes) => Segment::Gap(Missing {
+            lost: 0,
+            cut: bytes.len() as u64,
+        }),
+        hole => hole,
+    };
+    match step {
+        Step::RequestBody(segment) => Step::RequestBody(cut(segment)),
+        Step::ResponseBody(segment) => Step::ResponseBody(cut(segment)),
+        step => step,
     }
 }

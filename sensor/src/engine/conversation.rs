@@ -99,9 +99,7 @@ impl Conversation {
         };
         let id = *self.call.get_or_insert_with(|| {
             let id = context.shared.next_call();
-            if context.shared.options.announce
-                && let Some(call) = turn.started(id, context.connection, self.role)
-            {
+            if let Some(call) = turn.started(id, context.connection, self.role) {
                 (context.out)(Output::Started(Box::new(call)));
             }
             id

@@ -12,6 +12,10 @@
     clippy::panic,
     clippy::arithmetic_side_effects
 )]
+#![cfg_attr(
+    test,
+    allow(clippy::indexing_slicing, reason = "a test may fail loudly")
+)]
 
 use std::collections::HashMap;
 
@@ -22,17 +26,22 @@ use crate::time::Timestamp;
 mod connection;
 mod conversation;
 mod exchange;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod limits;
+mod served;
+#[cfg(test)]
+mod tests;
 
 pub use limits::Limits;
+pub use served::{Answered, Served};
 
 use connection::Connection;
 
 /// What comes out of an engine.
 #[derive(Debug)]
 pub enum Output {
-    /// A request was read and is a call; what is known so far. Only where
-    /// [`Options::announce`] asks for it.
+    /// A request was read and is a call; what is known so far.
     Started(Box<Call>),
     /// More text of the first choice.
     Text {
@@ -42,6 +51,10 @@ pub enum Output {
     },
     /// The call is over.
     Finished(Box<Call>),
+    /// The process has read the head of a request that it is to answer, a call or not.
+    Serving(Box<Served>),
+    /// It has answered it, or never will. Comes after the call is over, if it was one.
+    Answered(Answered),
     /// What the source may do with the rest of this connection.
     Verdict {
         connection: ConnectionId,
@@ -53,8 +66,6 @@ pub enum Output {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
     pub llm: crate::llm::Options,
-    /// Give [`Output::Started`].
-    pub announce: bool,
     /// Give [`Output::Text`] as it comes.
     pub follow_text: bool,
     pub limits: Limits,
@@ -112,6 +123,11 @@ impl Engine {
             shared,
             connections: HashMap::new(),
         }
+    }
+
+    /// Applies to exchanges that begin from now on.
+    pub fn set_options(&mut self, options: Options) {
+        self.shared.options = options;
     }
 
     /// Takes one event. Events of one connection come in the order of their bytes.

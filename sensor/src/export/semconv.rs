@@ -11,14 +11,32 @@ use serde::Serialize;
 
 use super::message::{Messages, OutputMessages, Parts};
 use crate::enrich::cost::Usd;
+use crate::enrich::trace::{Known, Trace};
 use crate::event::{Origin, Role};
 use crate::llm::Call;
 use crate::llm::call::{Request, Response, Timing, Usage, Value};
-use crate::redact::Record;
+use crate::redact::{Record, ServedRecord};
+
+pub mod metrics;
+mod openinference;
+
+/// The event that carries the content of a call.
+pub const OPERATION_DETAILS: &str = "gen_ai.client.inference.operation.details";
+
+/// Whose names attributes have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Conventions {
+    /// Those of OpenTelemetry.
+    #[default]
+    Otel,
+    /// Those of OpenInference, and of OpenTelemetry what they have no names for.
+    OpenInference,
+    Both,
+}
 
 /// Attributes in the order they were set; each name once.
 #[derive(Debug, Default)]
-pub struct Attributes<'a>(Vec<(&'a str, Attribute<'a>)>);
+pub struct Attributes<'a>(Vec<(Cow<'a, str>, Attribute<'a>)>);
 
 /// A value, borrowed from its record.
 #[derive(Debug, Serialize)]
@@ -45,17 +63,23 @@ impl<'a> Attributes<'a> {
         self.0.is_empty()
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = (&'a str, &Attribute<'a>)> {
-        self.0.iter().map(|(name, value)| (*name, value))
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Attribute<'a>)> {
+        self.0.iter().map(|(name, value)| (&**name, value))
     }
 
-    fn set(&mut self, name: &'a str, value: impl Into<Attribute<'a>>) {
+    /// Leaves out what people and models wrote.
+    pub fn drop_content(&mut self) {
+        self.0.retain(|(name, _)| !is_content(name));
+    }
+
+    fn set(&mut self, name: impl Into<Cow<'a, str>>, value: impl Into<Attribute<'a>>) {
+        let name = name.into();
         if self.0.iter().all(|(known, _)| *known != name) {
             self.0.push((name, value.into()));
         }
     }
 
-    fn known<T: Into<Attribute<'a>>>(&mut self, name: &'a str, value: Option<T>) {
+    fn known<T: Into<Attribute<'a>>>(&mut self, name: impl Into<Cow<'a, str>>, value: Option<T>) {
         if let Some(value) = value {
             self.set(name, value);
         }
@@ -122,11 +146,26 @@ impl<'a> From<&'a Value> for Attribute<'a> {
     }
 }
 
-/// `{operation} {what it is done with}`.
+/// `{operation} {what it is done with}`; in MCP `{method} {tool or prompt}`.
 pub fn span_name(call: &Call) -> String {
-    match call.request.model.as_deref() {
-        Some(model) => format!("{} {model}", call.operation),
-        None => call.operation.clone().into_owned(),
+    let text = |name| extra_text(call, name);
+    let (operation, target) = match text("mcp.method.name") {
+        Some(method) => (
+            method,
+            text("gen_ai.tool.name").or(text("gen_ai.prompt.name")),
+        ),
+        None => (&*call.operation, call.request.model.as_deref()),
+    };
+    match target {
+        Some(target) => format!("{operation} {target}"),
+        None => operation.to_owned(),
+    }
+}
+
+pub(super) fn extra_text<'a>(call: &'a Call, name: &str) -> Option<&'a str> {
+    match call.extra.iter().find(|(known, _)| known == name) {
+        Some((_, Value::String(text))) => Some(text),
+        _ => None,
     }
 }
 
@@ -137,73 +176,18 @@ pub fn span_kind(call: &Call) -> &'static str {
     }
 }
 
-/// Identity of the span of a call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ids {
-    pub trace: u128,
-    pub span: u64,
-    /// The span that the call says it belongs to.
-    pub parent: Option<u64>,
-}
-
-/// Ids that follow from the call alone, so that a replay gives the same again: those
-/// that it was sent with, or else made up.
-pub fn ids(record: &Record) -> Ids {
-    let call = record.call();
-    let host = record.host().unwrap_or_default();
-    let half = |seed: u64| {
-        let seed = host.bytes().fold(mix(seed), |h, b| mix(h ^ u64::from(b)));
-        [
-            call.connection.0,
-            call.id.0,
-            call.timing.start.as_nanos(),
-            record.start_unix_nanos(),
-        ]
-        .into_iter()
-        .fold(seed, |h, n| mix(h ^ n))
-        // An id of zero is invalid in OpenTelemetry.
-        .max(1)
-    };
-    let (trace, parent) = match sent_context(call) {
-        Some((trace, parent)) => (trace, Some(parent)),
-        None => (u128::from(half(1)) << 64 | u128::from(half(2)), None),
-    };
-    Ids {
-        trace,
-        span: half(3),
-        parent,
-    }
-}
-
-/// Trace and parent of a `traceparent` (W3C Trace Context, 3.2) that came with the call.
-fn sent_context(call: &Call) -> Option<(u128, u64)> {
-    let is_context = |name: &str| name == "llmtap.trace.traceparent";
-    let value = call.extra.iter().find(|(name, _)| is_context(name));
-    let Some((_, Value::String(text))) = value else {
-        return None;
-    };
-    let mut fields = text.split('-');
-    let (version, trace, parent) = (fields.next()?, fields.next()?, fields.next()?);
-    if version.len() != 2 || trace.len() != 32 || parent.len() != 16 {
-        return None;
-    }
-    let trace = u128::from_str_radix(trace, 16).ok()?;
-    let parent = u64::from_str_radix(parent, 16).ok()?;
-    (trace != 0 && parent != 0).then_some((trace, parent))
-}
-
-/// A permutation of 64 bits in which each bit of the input moves half of the output's.
-fn mix(n: u64) -> u64 {
-    let n = n.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let n = (n ^ (n >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let n = (n ^ (n >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    n ^ (n >> 31)
-}
-
 /// What made the call, or served it.
 pub fn resource(record: &Record) -> Attributes<'_> {
+    place(record.origin(), record.host())
+}
+
+/// What served the request.
+pub fn served_resource(record: &ServedRecord) -> Attributes<'_> {
+    place(record.origin(), record.host())
+}
+
+fn place<'a>(origin: &'a Origin, host: Option<&'a str>) -> Attributes<'a> {
     let mut out = Attributes::default();
-    let origin = record.origin();
     let exe = origin.exe.as_deref();
     let file = exe.and_then(|exe| Path::new(exe).file_name()?.to_str());
     out.known("service.name", service_name(origin));
@@ -211,7 +195,7 @@ pub fn resource(record: &Record) -> Attributes<'_> {
     out.known("process.executable.name", file.or(origin.comm.as_deref()));
     out.known("process.executable.path", exe);
     out.known("container.id", origin.container.as_deref());
-    out.known("host.name", record.host());
+    out.known("host.name", host);
     out
 }
 
@@ -225,12 +209,93 @@ pub fn service_name(origin: &Origin) -> Option<&str> {
         .or_else(exe)
 }
 
+/// All that is known of the call, under the names that are asked for.
+pub fn spelled(record: &Record, conventions: Conventions) -> Attributes<'_> {
+    let mut out = match conventions {
+        Conventions::Otel | Conventions::Both => attributes(record),
+        Conventions::OpenInference => {
+            let mut rest = attributes(record);
+            rest.0.retain(|(name, _)| !openinference::has_own(name));
+            rest
+        }
+    };
+    if conventions != Conventions::Otel {
+        openinference::add(&mut out, record);
+    }
+    out
+}
+
+/// Whether something that people or models wrote was kept.
+pub fn has_content(record: &Record) -> bool {
+    let call = record.call();
+    let texts = call.extra.iter().any(|(name, _)| is_content(name));
+    texts
+        || !call.request.system.is_empty()
+        || !call.request.messages.is_empty()
+        || !call.response.messages.is_empty()
+}
+
+/// Whether an attribute holds what people or models wrote.
+fn is_content(name: &str) -> bool {
+    const NAMES: [&str; 8] = [
+        "gen_ai.input.messages",
+        "gen_ai.output.messages",
+        "gen_ai.system_instructions",
+        "gen_ai.tool.definitions",
+        "gen_ai.tool.call.arguments",
+        "gen_ai.tool.call.result",
+        "gen_ai.retrieval.query.text",
+        "gen_ai.retrieval.documents",
+    ];
+    NAMES.contains(&name) || openinference::is_content(name)
+}
+
+/// Whether a trace is one of those that are kept; the same for all spans of a trace.
+pub fn is_sampled(trace: &Trace, share: f64) -> bool {
+    // The random part of an id is its end (W3C Trace Context, 3.2.2.3).
+    const BITS: u32 = 56;
+    let random = trace.trace & ((1 << BITS) - 1);
+    #[allow(
+        clippy::cast_precision_loss,
+        reason = "a share of traces is no exact number"
+    )]
+    let place = random as f64 / (1_u64 << BITS) as f64;
+    place < share
+}
+
+/// All that is known of a served request; its name is its method alone, because what of
+/// its path is fixed is not known.
+pub fn served_attributes(record: &ServedRecord) -> Attributes<'_> {
+    let (served, origin) = (record.served(), record.origin());
+    let mut out = Attributes::default();
+    out.set("http.request.method", &*served.method);
+    out.known("url.path", served.path.as_deref());
+    let scheme = |tls: &str| if tls == "none" { "http" } else { "https" };
+    out.known("url.scheme", origin.tls.as_deref().map(scheme));
+    out.known("server.address", served.host.as_deref());
+    let port = served.port.or(origin.local.map(|local| local.port()));
+    out.known("server.port", port.map(i64::from));
+    let status = record.answer().status;
+    out.known("http.response.status_code", status.map(i64::from));
+    let failed = status.filter(|status| *status >= 500);
+    out.known("error.type", failed.map(|status| status.to_string()));
+    sockets(&mut out, origin);
+    out.set("llmtap.connection.id", served.connection.0);
+    parent(&mut out, record.trace());
+    out
+}
+
 /// All that is known of the call.
 pub fn attributes(record: &Record) -> Attributes<'_> {
     let call = record.call();
     let mut out = Attributes::default();
-    out.set("gen_ai.operation.name", &*call.operation);
-    out.set("gen_ai.provider.name", &*call.provider);
+    // A method of MCP that calls no tool has no operation there.
+    if call.operation != "mcp" {
+        out.set("gen_ai.operation.name", &*call.operation);
+    }
+    if call.dialect != "mcp" {
+        out.set("gen_ai.provider.name", &*call.provider);
+    }
     request(&mut out, &call.request);
     response(&mut out, &call.response);
     usage(&mut out, call.usage);
@@ -241,9 +306,10 @@ pub fn attributes(record: &Record) -> Attributes<'_> {
     out.known("error.type", call.error.as_ref().map(|e| &*e.kind));
     server(&mut out, record);
     capture(&mut out, record);
+    parent(&mut out, record.trace());
     content(&mut out, call);
     for (name, value) in &call.extra {
-        out.set(name, value);
+        out.set(&**name, value);
     }
     out
 }
@@ -317,6 +383,11 @@ fn server<'a>(out: &mut Attributes<'a>, record: &'a Record) {
     out.known("url.path", server.path.as_deref());
     out.known("http.response.status_code", server.status.map(i64::from));
     out.known("user_agent.original", server.user_agent.as_deref());
+    sockets(out, origin);
+    out.known("llmtap.server.request.id", server.request_id.as_deref());
+}
+
+fn sockets(out: &mut Attributes<'_>, origin: &Origin) {
     out.known(
         "network.peer.address",
         origin.peer.map(|a| a.ip().to_string()),
@@ -333,7 +404,6 @@ fn server<'a>(out: &mut Attributes<'a>, record: &'a Record) {
         "network.local.port",
         origin.local.map(|a| i64::from(a.port())),
     );
-    out.known("llmtap.server.request.id", server.request_id.as_deref());
 }
 
 fn capture<'a>(out: &mut Attributes<'a>, record: &'a Record) {
@@ -345,6 +415,14 @@ fn capture<'a>(out: &mut Attributes<'a>, record: &'a Record) {
     out.known("llmtap.capture.lost_bytes", lost);
     out.known("llmtap.capture.truncated", present(call.capture.truncated));
     out.known("llmtap.capture.inferred", present(call.capture.inferred));
+}
+
+/// How the parent span is known, which no field of a span says.
+fn parent(out: &mut Attributes<'_>, trace: &Trace) {
+    let known = trace.parent.map(|parent| parent.known);
+    out.known("llmtap.trace.parent.source", known.map(Known::name));
+    let confidence = known.map(|known| known.confidence().name());
+    out.known("llmtap.trace.parent.confidence", confidence);
 }
 
 fn content<'a>(out: &mut Attributes<'a>, call: &'a Call) {

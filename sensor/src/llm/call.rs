@@ -5,7 +5,9 @@
 
 use std::borrow::Cow;
 
+pub use super::timing::Gaps;
 use crate::event::ConnectionId;
+pub use crate::http::TraceContext;
 use crate::time::Timestamp;
 
 /// A string that is mostly one of our constants.
@@ -21,6 +23,10 @@ pub struct Call {
     pub connection: ConnectionId,
     /// Which side of the call the traced process is; see [`crate::event::Role`].
     pub role: crate::event::Role,
+    /// The thread that moved the head of the request.
+    pub thread: Option<u32>,
+    /// The trace that the request says it belongs to.
+    pub context: Option<TraceContext>,
     /// `gen_ai.operation.name`, or a name of our own where it has none.
     pub operation: Name,
     /// `gen_ai.provider.name`.
@@ -75,6 +81,9 @@ pub struct Request {
     pub system: Vec<Part>,
     pub messages: Vec<ChatMessage>,
     pub tools: Vec<serde_json::Value>,
+    /// Sum and length of the body: two requests with the same are the same. `None` where
+    /// not all of it was seen.
+    pub fingerprint: Option<u64>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -111,6 +120,10 @@ pub struct Timing {
     pub first_content: Option<Timestamp>,
     /// Completion of the last event of a streamed response.
     pub last_chunk: Option<Timestamp>,
+    /// Completion of the last event that carries content.
+    pub last_content: Option<Timestamp>,
+    /// Time between the events that carry content.
+    pub gaps: Gaps,
     /// Events of a streamed response that carry content.
     pub chunks: u64,
 }

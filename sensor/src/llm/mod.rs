@@ -29,11 +29,15 @@ mod draft;
 mod error;
 mod fields;
 mod frame;
+#[doc(hidden)]
+pub mod fuzz;
 mod json;
 mod multipart;
 mod partial;
+mod protobuf;
 mod provider;
 mod reply;
+mod rpc;
 mod session;
 mod text;
 mod timing;

@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 
 use llmtap_common::conn::Key;
-use llmtap_common::record::{Closing, Header, WRITE};
+use llmtap_common::record::{Closing, Header, READ, WRITE};
 
 use crate::event::{ConnectionId, Direction, Event, EventKind, Missing, Origin};
 use crate::time::Timestamp;
@@ -20,6 +20,8 @@ struct Connection {
     owner: Option<(u32, Key)>,
     write: Progress,
     read: Progress,
+    /// The thread that its events were last told to be of; 0 is none.
+    thread: u32,
     /// Time of its last record.
     last: u64,
 }
@@ -66,7 +68,9 @@ impl Connections {
         origin: Origin,
         sink: &mut dyn FnMut(Event<'_>),
     ) {
-        self.entry(header).owner = Some(owner);
+        let connection = self.entry(header);
+        connection.owner = Some(owner);
+        connection.thread = origin.tid.unwrap_or(0);
         self.update(header, origin, sink);
     }
 
@@ -79,8 +83,14 @@ impl Connections {
     pub fn data(&mut self, header: &Header, bytes: &[u8], sink: &mut dyn FnMut(Event<'_>)) {
         let connection = self.entry(header);
         let id = connection.id;
+        if header.tid != 0 && std::mem::replace(&mut connection.thread, header.tid) != header.tid {
+            sink(event(id, header.at, EventKind::Open(thread(header.tid))));
+        }
+        let (opposite, progress) = connection.side(header.direction ^ 1);
+        let before = progress.advance(header.opposite, header.opposite_cut, 0);
         let (direction, progress) = connection.side(header.direction);
         let missing = progress.advance(header.position, header.cut, bytes.len() as u64);
+        self.tell(id, header.at, opposite, before, sink);
         self.lost = self.lost.saturating_add(missing.lost);
         let kind = EventKind::Data {
             direction,
@@ -88,6 +98,27 @@ impl Connections {
             bytes,
         };
         sink(event(id, header.at, kind));
+    }
+
+    /// Tells of missing bytes after which nothing came yet.
+    fn tell(
+        &mut self,
+        id: ConnectionId,
+        at: u64,
+        direction: Direction,
+        missing: Missing,
+        sink: &mut dyn FnMut(Event<'_>),
+    ) {
+        if missing.is_none() {
+            return;
+        }
+        self.lost = self.lost.saturating_add(missing.lost);
+        let kind = EventKind::Data {
+            direction,
+            missing,
+            bytes: &[],
+        };
+        sink(event(id, at, kind));
     }
 
     /// The connection is over, after all that `end` counts.
@@ -99,24 +130,25 @@ impl Connections {
         }
     }
 
+    /// The connection turned out to be part of another; what was told of it stays as it is.
+    pub fn absorb(&mut self, kernel: u64, at: u64, sink: &mut dyn FnMut(Event<'_>)) {
+        if let Some(connection) = self.by_kernel.remove(&kernel) {
+            self.by_id.remove(&connection.id);
+            sink(event(connection.id, at, EventKind::Close));
+        }
+    }
+
     /// Tells what is missing at the end of both directions.
     pub fn settle(&mut self, kernel: u64, end: &Closing, at: u64, sink: &mut dyn FnMut(Event<'_>)) {
-        let Some(connection) = self.by_kernel.get_mut(&kernel) else {
-            return;
-        };
-        let id = connection.id;
-        for (side, (position, cut)) in (0u8..).zip(end.position.into_iter().zip(end.cut)) {
+        let ([write, read], [write_cut, read_cut]) = (end.position, end.cut);
+        for (side, position, cut) in [(WRITE, write, write_cut), (READ, read, read_cut)] {
+            let Some(connection) = self.by_kernel.get_mut(&kernel) else {
+                return;
+            };
+            let id = connection.id;
             let (direction, progress) = connection.side(side);
             let missing = progress.advance(position, cut, 0);
-            self.lost = self.lost.saturating_add(missing.lost);
-            if !missing.is_none() {
-                let kind = EventKind::Data {
-                    direction,
-                    missing,
-                    bytes: &[],
-                };
-                sink(event(id, at, kind));
-            }
+            self.tell(id, at, direction, missing, sink);
         }
     }
 
@@ -157,6 +189,7 @@ impl Connections {
                 owner: None,
                 write: Progress::default(),
                 read: Progress::default(),
+                thread: 0,
                 last: header.at,
             }
         });
@@ -187,6 +220,14 @@ impl Connection {
     }
 }
 
+/// Another thread moves the bytes that follow.
+fn thread(tid: u32) -> Box<Origin> {
+    Box::new(Origin {
+        tid: Some(tid),
+        ..Origin::default()
+    })
+}
+
 fn event(connection: ConnectionId, at: u64, kind: EventKind<'_>) -> Event<'_> {
     Event {
         connection,
@@ -198,7 +239,6 @@ fn event(connection: ConnectionId, at: u64, kind: EventKind<'_>) -> Event<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use llmtap_common::record::READ;
 
     fn header(connection: u64, direction: u8, position: u64, cut: u64) -> Header {
         Header {
@@ -206,10 +246,14 @@ mod tests {
             at: 5,
             position,
             cut,
+            opposite: 0,
+            opposite_cut: 0,
             length: 0,
             kind: 0,
             direction,
             reserved: 0,
+            tid: 0,
+            padding: 0,
         }
     }
 
@@ -253,6 +297,52 @@ mod tests {
             "1:Write+3-0/0 1:Write+1-7/0 1:Write+1-5/4 1:Read+1-2/0"
         );
         assert_eq!(connections.lost(), 14);
+    }
+
+    #[test]
+    fn the_next_turn_tells_what_is_missing_at_the_end_of_the_last() {
+        let mut connections = Connections::default();
+        let mut events = vec![];
+        let mut sink = log(&mut events);
+        connections.data(&header(9, WRITE, 0, 0), b"abc", &mut sink);
+        let answer = Header {
+            opposite: 10,
+            opposite_cut: 5,
+            ..header(9, READ, 0, 0)
+        };
+        connections.data(&answer, b"d", &mut sink);
+        // It was told, and is not told again.
+        connections.data(&header(9, WRITE, 10, 5), b"e", &mut sink);
+        drop(sink);
+        assert_eq!(
+            missing(&events),
+            "1:Write+3-0/0 1:Write+0-2/5 1:Read+1-0/0 1:Write+1-0/0"
+        );
+        assert_eq!(connections.lost(), 2);
+    }
+
+    #[test]
+    fn a_thread_is_told_when_it_takes_over() {
+        let mut connections = Connections::default();
+        let mut threads = vec![];
+        let mut sink = |event: Event<'_>| match event.kind {
+            EventKind::Open(origin) => threads.push(origin.tid),
+            EventKind::Data { .. } => threads.push(None),
+            EventKind::Close => {}
+        };
+        let origin = Origin {
+            tid: Some(4),
+            ..Origin::default()
+        };
+        let owner = (40, Key { pid: 0, object: 9 });
+        connections.open(&header(9, 0, 0, 0), owner, origin, &mut sink);
+        for (position, tid) in [4, 5, 5, 0, 4].into_iter().enumerate() {
+            let mut header = header(9, WRITE, position as u64, 0);
+            header.tid = tid;
+            connections.data(&header, b"a", &mut sink);
+        }
+        let told: Vec<_> = threads.into_iter().flatten().collect();
+        assert_eq!(told, [4, 5, 4]);
     }
 
     #[test]

@@ -7,6 +7,8 @@ mod library;
 mod lifecycle;
 mod load;
 mod privacy;
+mod protocols;
+mod rustls;
 mod sdk;
 
 use llmtap_e2e::{Call, Reply, Scene, Tap};

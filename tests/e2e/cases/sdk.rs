@@ -16,7 +16,7 @@ fn seen(client: impl FnOnce(&Scene) -> Client) -> Vec<llmtap_e2e::Call> {
     calls
 }
 
-fn is_streamed(call: &llmtap_e2e::Call) -> bool {
+pub(crate) fn is_streamed(call: &llmtap_e2e::Call) -> bool {
     let first = call.attribute("gen_ai.response.time_to_first_chunk");
     first.as_f64().is_some_and(|seconds| seconds > 0.0)
 }

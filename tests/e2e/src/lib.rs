@@ -7,6 +7,10 @@
 //! | `LLMTAP` | the sensor's binary |
 //! | `E2E_PYTHON` | a Python that has `python/clients.txt` |
 //! | `E2E_NODE` | a folder whose `node_modules` has `node/package.json` |
+//! | `E2E_RUST` | the program of `rust` |
+//! | `E2E_AGENTS` | a folder whose `node_modules` has `agents/package.json` |
+//!
+//! Tests of large packages are ignored but by `cargo xtask test --agents`.
 
 mod call;
 mod client;

@@ -35,7 +35,8 @@ impl Messages for Requests<'_, '_> {
             .fields
             .list("expect")
             .any(|e| e.eq_ignore_ascii_case("100-continue"));
-        let exchange = pairing.exchange(request.method.clone(), waits, false);
+        let mut exchange = pairing.exchange(request.method.clone(), waits, false);
+        pairing.begin_request(&mut exchange);
         let step = Step::Request {
             began: head.began,
             requester: pairing.requester,
@@ -53,6 +54,9 @@ impl Messages for Requests<'_, '_> {
         }
     }
 
+    /// No request says anything in its trailers.
+    fn trailers(&mut self, _: Timestamp, _: &mut [u8]) {}
+
     fn end(&mut self, at: Timestamp, end: End) {
         if let Some(exchange) = self.pairing.requesting() {
             exchange.end_request(at, end, self.out);
@@ -61,7 +65,9 @@ impl Messages for Requests<'_, '_> {
     }
 
     /// Whole requests may be missing; their responses will find nobody.
-    fn lost(&mut self, _: Timestamp, _: Missing) {}
+    fn lost(&mut self, _: Timestamp, _: Missing) {
+        self.pairing.out_of_step();
+    }
 
     fn lost_framing(&mut self) {
         self.pairing.doubtful |= !self.pairing.exchanges.is_empty();
@@ -108,6 +114,14 @@ impl Messages for Responses<'_, '_> {
     fn body(&mut self, at: Timestamp, segment: Segment<'_>) {
         if let Some(exchange) = self.pairing.responding() {
             emit(exchange.id, at, Step::ResponseBody(segment), self.out);
+        }
+    }
+
+    fn trailers(&mut self, at: Timestamp, section: &mut [u8]) {
+        let fields = parse::trailers(section);
+        if let Some(exchange) = self.pairing.responding().filter(|_| !fields.is_empty()) {
+            let step = Step::ResponseTrailers(Box::new(fields));
+            emit(exchange.id, at, step, self.out);
         }
     }
 
