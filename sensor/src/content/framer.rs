@@ -42,31 +42,34 @@ pub enum Kind {
     Whole,
 }
 
+/// Content types that say how a content is cut.
+const TYPES: [(&str, Kind); 17] = [
+    ("text/event-stream", Kind::Sse),
+    ("application/vnd.amazon.eventstream", Kind::EventStream),
+    ("application/x-ndjson", Kind::Ndjson),
+    ("application/ndjson", Kind::Ndjson),
+    ("application/jsonl", Kind::Ndjson),
+    ("application/x-jsonl", Kind::Ndjson),
+    ("application/jsonlines", Kind::Ndjson),
+    ("application/x-jsonlines", Kind::Ndjson),
+    ("application/json-lines", Kind::Ndjson),
+    ("application/stream+json", Kind::Ndjson),
+    ("application/x-json-stream", Kind::Ndjson),
+    ("application/json-seq", Kind::Ndjson),
+    ("application/grpc", Kind::Grpc),
+    ("application/grpc+proto", Kind::Grpc),
+    ("application/grpc+json", Kind::Grpc),
+    ("application/grpc-web", Kind::Grpc),
+    ("application/grpc-web+proto", Kind::Grpc),
+];
+
 impl Kind {
     /// How contents of this type are cut; `None` where it does not say.
     pub fn of_type(content_type: &str) -> Option<Self> {
         let essence = content_type.split(';').next().unwrap_or(content_type);
-        let essence = essence.trim_ascii().to_ascii_lowercase();
-        match essence.as_str() {
-            "text/event-stream" => Some(Self::Sse),
-            "application/vnd.amazon.eventstream" => Some(Self::EventStream),
-            "application/x-ndjson"
-            | "application/ndjson"
-            | "application/jsonl"
-            | "application/x-jsonl"
-            | "application/jsonlines"
-            | "application/x-jsonlines"
-            | "application/json-lines"
-            | "application/stream+json"
-            | "application/x-json-stream"
-            | "application/json-seq" => Some(Self::Ndjson),
-            "application/grpc"
-            | "application/grpc+proto"
-            | "application/grpc+json"
-            | "application/grpc-web"
-            | "application/grpc-web+proto" => Some(Self::Grpc),
-            _ => None,
-        }
+        let essence = essence.trim_ascii();
+        let is_essence = |(name, _): &&(&str, Self)| name.eq_ignore_ascii_case(essence);
+        TYPES.iter().find(is_essence).map(|(_, kind)| *kind)
     }
 }
 

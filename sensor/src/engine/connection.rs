@@ -1,6 +1,6 @@
 //! One connection: its facts, its HTTP state, and the exchanges open on it.
 
-use std::collections::BTreeMap;
+use smallvec::SmallVec;
 
 use super::exchange::{Context, Exchange};
 use super::served::Served;
@@ -26,7 +26,8 @@ pub(super) struct Connection {
 struct Rest {
     id: ConnectionId,
     origin: Origin,
-    exchanges: BTreeMap<ExchangeId, Exchange>,
+    /// Those that are open, in the order of their numbers.
+    exchanges: SmallVec<[(ExchangeId, Exchange); 1]>,
     /// Bytes that the exchanges hold.
     held: usize,
     last_active: Timestamp,
@@ -42,7 +43,7 @@ impl Connection {
         let rest = Rest {
             id,
             origin: Origin::default(),
-            exchanges: BTreeMap::new(),
+            exchanges: SmallVec::new(),
             held: 0,
             last_active: at,
             verdict: Verdict::Undecided,
@@ -108,7 +109,7 @@ impl Connection {
             None => http.abandon(at, &mut each),
         }
         shared.counters.http.add(http.faults());
-        while let Some((_, exchange)) = rest.exchanges.pop_first() {
+        for (_, exchange) in rest.exchanges.drain(..) {
             exchange.finish(Context {
                 connection: rest.id,
                 thread: rest.origin.tid,
@@ -141,7 +142,8 @@ impl Rest {
                 self.request(id, began, requester, &head, shared, out);
             }
             Step::Over => {
-                if let Some(exchange) = self.exchanges.remove(&id) {
+                if let Ok(place) = self.place(id) {
+                    let (_, exchange) = self.exchanges.remove(place);
                     self.held = self.held.saturating_sub(exchange.held_bytes());
                     exchange.finish(Context {
                         connection: self.id,
@@ -154,7 +156,8 @@ impl Rest {
             }
             step => {
                 let is_full = self.held > shared.options.limits.connection;
-                let Some(exchange) = self.exchanges.get_mut(&id) else {
+                let place = self.place(id).ok();
+                let Some((_, exchange)) = place.and_then(|at| self.exchanges.get_mut(at)) else {
                     return;
                 };
                 let was_candidate = exchange.is_candidate();
@@ -201,13 +204,19 @@ impl Rest {
         // HTTP/2 keeps state in every head, so nothing of it may be left out.
         self.is_divisible = head.version != Version::Http2;
         let (is_candidate, is_likely) = (exchange.is_candidate(), exchange.is_likely());
-        self.exchanges.insert(id, exchange);
+        let (Ok(place) | Err(place)) = self.place(id);
+        self.exchanges.insert(place, (id, exchange));
         match self.verdict {
             _ if !is_candidate => self.dismiss(&*head.method == "POST", out),
             Verdict::HeadsAndPosts => self.decide(Verdict::Undecided, out),
             Verdict::HeadsOnly if is_likely => self.decide(Verdict::Undecided, out),
             _ => {}
         }
+    }
+
+    /// Where the exchange is, or would be.
+    fn place(&self, id: ExchangeId) -> Result<usize, usize> {
+        self.exchanges.binary_search_by_key(&id, |(id, _)| *id)
     }
 
     /// Tells of a request that the process is to answer.

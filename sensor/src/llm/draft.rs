@@ -8,7 +8,8 @@ use std::borrow::Cow;
 use super::api::route::{self, Route};
 use super::api::{Ask, Dialect, Event};
 use super::call::{
-    Call, CallId, Capture, Completeness, Failure, Name, Request, Response, Timing, Usage, Value,
+    Call, CallId, Capture, Completeness, Failure, Name, Request, Response, Server, Timing, Usage,
+    Value,
 };
 use super::frame::Frame;
 use super::reply::Reply;
@@ -35,7 +36,8 @@ pub struct Draft {
     route: Option<Route>,
     /// The path alone speaks for the dialect: the body must agree.
     doubtful: bool,
-    content_type: Box<str>,
+    /// The request's content type, where that says how its parts are told apart.
+    multipart: Option<Box<str>>,
     ask: Ask,
     /// The request has been read.
     asked: bool,
@@ -73,7 +75,9 @@ impl Draft {
                 && route.as_ref().is_some_and(|route| route.method.is_none()),
             frame,
             route,
-            content_type: content_type.into(),
+            multipart: content_type
+                .starts_with("multipart/")
+                .then(|| content_type.into()),
             ask: Ask {
                 content: options.content,
                 ..Ask::default()
@@ -103,7 +107,7 @@ impl Draft {
             frame,
             route: Some(Route::to(dialect)),
             doubtful: false,
-            content_type: Box::default(),
+            multipart: None,
             asked: true,
             ask_bytes: 0,
             reply: Reply::new(ask.content),
@@ -214,7 +218,8 @@ impl Draft {
             inferred: self.frame.inferred,
             ..Capture::default()
         };
-        let mut call = self.outline(id, connection, role, capture)?;
+        let server = self.frame.server.clone();
+        let mut call = self.outline(id, connection, role, server, capture)?;
         call.request = self.ask.request.clone();
         call.extra = self.ask.attributes.to_vec();
         Some(call)
@@ -239,8 +244,10 @@ impl Draft {
         if capture.truncated && capture.completeness == Completeness::Complete {
             capture.completeness = Completeness::Truncated;
         }
-        let mut call = self.outline(id, connection, role, capture)?;
-        call.error = self.failure(&capture);
+        let error = self.failure(&capture);
+        let server = std::mem::take(&mut self.frame.server);
+        let mut call = self.outline(id, connection, role, server, capture)?;
+        call.error = error;
         self.reply.metered.update(self.frame.tokens);
         call.usage = self.reply.usage();
         let conversation = self.reply.conversation_id.take();
@@ -283,6 +290,7 @@ impl Draft {
         id: CallId,
         connection: ConnectionId,
         role: Role,
+        server: Server,
         capture: Capture,
     ) -> Option<Call> {
         let dialect = self.route.as_ref()?.dialect;
@@ -304,7 +312,7 @@ impl Draft {
             operation: Name::Borrowed(operation),
             provider: Name::Borrowed(self.frame.provider(home)),
             dialect: dialect.name(),
-            server: self.frame.server.clone(),
+            server,
             request: Request::default(),
             response: Response::default(),
             usage: Usage::default(),
@@ -419,8 +427,8 @@ impl Draft {
             let message = body.grpc_message();
             return Cow::Owned(method.request.read(&message).into_owned());
         }
-        if self.content_type.starts_with("multipart/") {
-            let fields = multipart::fields(&self.content_type, body.head);
+        if let Some(content_type) = &self.multipart {
+            let fields = multipart::fields(content_type, body.head);
             return Cow::Owned(fields.unwrap_or_default());
         }
         readable(body)
