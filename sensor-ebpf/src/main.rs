@@ -20,6 +20,7 @@ mod wire;
 
 mod hook {
     pub mod go;
+    pub mod nss;
     pub mod openssl;
     pub mod process;
     pub mod syscall;

@@ -23,7 +23,7 @@ const TRACEPOINTS: [(&str, &str); 3] = [
     ("syscall_exit", "sys_exit"),
 ];
 
-const PROBES: [&str; 12] = [
+const PROBES: [&str; 13] = [
     "ssl_read",
     "ssl_read_ex",
     "ssl_write",
@@ -33,6 +33,7 @@ const PROBES: [&str; 12] = [
     "ssl_ctrl",
     "ssl_returned",
     "ssl_returns",
+    "nspr_recv",
     "go_read",
     "go_write",
     "go_close",
@@ -42,6 +43,7 @@ const PROBES: [&str; 12] = [
 pub fn entry_program(function: Function) -> Option<&'static str> {
     match function {
         Function::Read => Some("ssl_read"),
+        Function::Recv => Some("nspr_recv"),
         Function::ReadEx => Some("ssl_read_ex"),
         Function::Write => Some("ssl_write"),
         Function::WriteEx => Some("ssl_write_ex"),
