@@ -12,12 +12,19 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 )]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Key {
-    /// Process, or 0 for a plain socket.
+    /// Process, or 0 for a plain socket; with a bit of [`stream`] where it has no object.
     pub pid: u64,
-    /// Address of the TLS object, or inode of the socket.
+    /// Address of the TLS object, or inode of the socket, or what tells a stream from others.
     pub object: u64,
 }
 assert_size!(Key, 16);
+
+/// Bits of [`Key::pid`]: what is seen is records as they are encrypted and decrypted, one
+/// stream a direction. A connection bears the name of the first of its streams.
+pub mod stream {
+    pub const WRITE: u64 = 1 << 32;
+    pub const READ: u64 = 1 << 33;
+}
 
 /// Value of the map `CONNECTIONS`.
 ///

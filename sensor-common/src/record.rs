@@ -19,6 +19,8 @@ pub mod kind {
     pub const CLOSE: u8 = 3;
     /// `length` bytes: the server name that the process asked for.
     pub const SERVER_NAME: u8 = 4;
+    /// A [`Joining`](super::Joining): the connection turned out to be part of another.
+    pub const JOIN: u8 = 5;
 }
 
 /// Which way bytes went, as the traced process sees it.
@@ -52,8 +54,11 @@ pub struct Header {
     /// [`WRITE`] or [`READ`].
     pub direction: u8,
     pub reserved: u16,
+    /// The thread that moved the payload.
+    pub tid: u32,
+    pub padding: u32,
 }
-assert_size!(Header, 56);
+assert_size!(Header, 64);
 
 /// Facts about a connection; sent when it is first seen and whenever more is known.
 #[repr(C)]
@@ -89,6 +94,22 @@ pub struct Closing {
     pub unreadable: u32,
 }
 assert_size!(Closing, 40);
+
+/// A connection is over, and what crossed it crossed another one, behind what had crossed
+/// that one by then.
+#[repr(C)]
+#[cfg_attr(
+    feature = "zerocopy",
+    derive(FromBytes, IntoBytes, KnownLayout, Immutable)
+)]
+#[derive(Clone, Copy, Debug)]
+pub struct Joining {
+    pub into: u64,
+    /// Of that other, as in [`Closing`], before this.
+    pub position: [u64; 2],
+    pub cut: [u64; 2],
+}
+assert_size!(Joining, 40);
 
 /// What happened to a process.
 pub mod process {

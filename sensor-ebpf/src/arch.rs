@@ -1,8 +1,19 @@
 //! The facts that differ between architectures: registers and system call numbers.
 
 use aya_ebpf::bindings::pt_regs;
+use aya_ebpf::programs::ProbeContext;
 
 use crate::read;
+
+/// The integer argument `n` of a function of C, at its entry; 0 where it can't be read.
+#[inline(always)]
+pub fn argument(ctx: &ProbeContext, n: usize) -> u64 {
+    let Some(beyond) = n.checked_sub(REGISTERS) else {
+        return ctx.arg(n).unwrap_or(0);
+    };
+    let stack = stack_pointer(ctx.regs) + RETURN_POPS;
+    read::user(stack + 8 * beyond as u64).unwrap_or(0)
+}
 
 /// What a system call was asked, as far as it is of interest here.
 pub struct Call {
@@ -18,6 +29,16 @@ mod this {
 
     /// What a return takes from the stack.
     pub const RETURN_POPS: u64 = 8;
+    /// Arguments that are passed in registers.
+    pub const REGISTERS: usize = 6;
+    /// Whether the address of a large result is passed as the first argument.
+    pub const RESULT_FIRST: bool = true;
+
+    /// Where a function that returns more than fits registers stores it.
+    pub fn result_place(regs: *const pt_regs) -> u64 {
+        // SAFETY: the verifier checks accesses to the context of a probe.
+        unsafe { (*regs).rdi }
+    }
 
     pub fn stack_pointer(regs: *const pt_regs) -> u64 {
         // SAFETY: the verifier checks accesses to the context of a probe.
@@ -92,6 +113,16 @@ mod this {
 
     /// What a return takes from the stack.
     pub const RETURN_POPS: u64 = 0;
+    /// Arguments that are passed in registers.
+    pub const REGISTERS: usize = 8;
+    /// Whether the address of a large result is passed as the first argument.
+    pub const RESULT_FIRST: bool = false;
+
+    /// Where a function that returns more than fits registers stores it.
+    pub fn result_place(regs: *const pt_regs) -> u64 {
+        // SAFETY: the verifier checks accesses to the context of a probe.
+        unsafe { (*regs).regs[8] }
+    }
 
     pub fn stack_pointer(regs: *const pt_regs) -> u64 {
         // SAFETY: the verifier checks accesses to the context of a probe.

@@ -7,7 +7,7 @@ use llmtap_common::filter;
 
 use crate::emit;
 use crate::filter::Task;
-use crate::maps::{self, CONNECTIONS, DESCRIPTORS, PLAIN, VERDICTS};
+use crate::maps::{self, CONNECTIONS, DESCRIPTORS, VERDICTS, habit};
 use crate::socket::{self, Stream};
 
 #[inline(always)]
@@ -57,10 +57,25 @@ pub fn bind(task: Task, key: &Key, instruction: u64, fd: u64) {
             None => return,
         },
     };
-    if connection.state & state::SOCKET != 0 {
-        return;
+    if connection.state & state::SOCKET == 0
+        && let Some(stream) = socket::stream(fd)
+    {
+        announce(task, key, connection, &stream);
     }
+}
+
+/// `fd` carries the connection.
+#[inline(never)]
+pub fn carried(task: Task, key: &Key, connection: &mut Connection, fd: u64) {
     if let Some(stream) = socket::stream(fd) {
+        announce(task, key, connection, &stream);
+    }
+}
+
+/// Says which socket carries a connection, if that was not said before.
+#[inline(always)]
+pub fn announce(task: Task, key: &Key, connection: &mut Connection, stream: &Stream) {
+    if connection.state & state::SOCKET == 0 {
         emit::opening(task, key, connection, stream.socket);
     }
 }
@@ -73,8 +88,8 @@ pub fn plain(task: Task, stream: &Stream, fd: u64) -> Option<&'static mut Connec
     let connection = match find(&key) {
         Some(connection) => connection,
         None => {
-            let _ = PLAIN.insert(task.pid(), 1, BPF_ANY as u64);
-            let _ = DESCRIPTORS.insert(descriptor(task, fd), key, BPF_ANY as u64);
+            maps::has_habit(task.pid(), habit::PLAIN);
+            ends_with(task, fd, &key);
             begin(task, &key, 0)?
         }
     };
@@ -107,6 +122,12 @@ pub fn closed(task: Task, fd: u64) {
     };
     let _ = DESCRIPTORS.remove(descriptor);
     over(&key);
+}
+
+/// The connection is over when the process closes the descriptor.
+#[inline(always)]
+pub fn ends_with(task: Task, fd: u64, key: &Key) {
+    let _ = DESCRIPTORS.insert(descriptor(task, fd), key, BPF_ANY as u64);
 }
 
 fn descriptor(task: Task, fd: u64) -> u64 {

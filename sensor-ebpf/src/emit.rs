@@ -9,7 +9,7 @@ use llmtap_common::conn::{Connection, Key, state};
 use llmtap_common::filter::{self as common, HEAD, TAIL};
 use llmtap_common::layout::FileId;
 use llmtap_common::record::{
-    Closing, Header, Opening, PAYLOAD_MAX, ProcessRecord, SERVER_NAME_MAX, kind,
+    Closing, Header, Joining, Opening, PAYLOAD_MAX, ProcessRecord, SERVER_NAME_MAX, kind,
 };
 
 use crate::conn;
@@ -108,6 +108,8 @@ pub struct Cursor {
     /// Of the record that is being made.
     length: Cell<u32>,
     side: Cell<u32>,
+    tid: Cell<u32>,
+    padding: Cell<u32>,
     refused: Cell<u32>,
     unreadable: Cell<u32>,
 }
@@ -140,6 +142,7 @@ pub fn payload(
     cursor.opposite_cut.set(connection.cut[side ^ 1]);
     cursor.left.set(head);
     cursor.side.set(side as u32);
+    cursor.tid.set(task.tid());
     cursor.refused.set(0);
     cursor.unreadable.set(0);
     for _ in 0..STEPS {
@@ -165,8 +168,10 @@ pub fn payload(
 /// Counts bytes that crossed without passing through memory of the process.
 #[inline(always)]
 pub fn unseen(connection: &mut Connection, direction: u8, length: u64) {
-    let _ = share(connection, direction, 0, length);
-    connection.position[(direction & 1) as usize] += length;
+    let Share { head, .. } = share(connection, direction, 0, length);
+    let side = (direction & 1) as usize;
+    connection.position[side] += length;
+    connection.cut[side] += length - head;
 }
 
 /// Takes the cursor of thread `task` one step further; whether there is more to do.
@@ -260,6 +265,8 @@ fn record<const N: usize>(cursor: &Cursor) -> Delivery {
         (&raw mut (*header).kind).write(kind::DATA);
         (&raw mut (*header).direction).write(cursor.side.get() as u8);
         (&raw mut (*header).reserved).write(0);
+        (&raw mut (*header).tid).write(cursor.tid.get());
+        (&raw mut (*header).padding).write(0);
         let buffer = cursor.buffer.get();
         read::user_bytes::<N>(&raw mut (*record).body, buffer, length as u64)
     };
@@ -336,6 +343,26 @@ pub fn closing(connection: &Connection) -> bool {
     true
 }
 
+/// Says that `from` is part of `into`; whether there was room.
+#[inline(never)]
+pub fn joining(from: &Connection, into: &Connection) -> bool {
+    let Some(mut entry) = EVENTS.reserve::<Record<Joining>>(0) else {
+        maps::count(|counters| counters.facts += 1);
+        return false;
+    };
+    // SAFETY: as in `opening`.
+    unsafe {
+        let record = entry.as_mut_ptr();
+        fact(&raw mut (*record).header, from, kind::JOIN, 0);
+        let body = &raw mut (*record).body;
+        (&raw mut (*body).into).write(into.id);
+        (&raw mut (*body).position).write(into.position);
+        (&raw mut (*body).cut).write(into.cut);
+    }
+    entry.submit(BPF_RB_NO_WAKEUP as u64);
+    true
+}
+
 /// Says which server a connection is meant for; `name` is a C string of the process.
 #[inline(always)]
 pub fn server_name(connection: &Connection, name: u64) {
@@ -375,21 +402,23 @@ pub fn server_name(connection: &Connection, name: u64) {
 /// `header` points into reserved memory.
 #[inline(always)]
 unsafe fn fact(header: *mut Header, connection: &Connection, kind: u8, length: u32) {
-    let value = Header {
-        connection: connection.id,
-        at: conn::now(),
-        position: 0,
-        cut: 0,
-        opposite: 0,
-        opposite_cut: 0,
-        length,
-        kind,
-        direction: 0,
-        reserved: 0,
-    };
-    // Volatile, or zeroes become a call to `memset`, byte by byte.
+    // One by one: the stack has no room for all. Volatile, or zeroes become a call to
+    // `memset`, byte by byte.
     // SAFETY: see above.
-    unsafe { header.write_volatile(value) }
+    unsafe {
+        (&raw mut (*header).connection).write_volatile(connection.id);
+        (&raw mut (*header).at).write_volatile(conn::now());
+        (&raw mut (*header).position).write_volatile(0);
+        (&raw mut (*header).cut).write_volatile(0);
+        (&raw mut (*header).opposite).write_volatile(0);
+        (&raw mut (*header).opposite_cut).write_volatile(0);
+        (&raw mut (*header).length).write_volatile(length);
+        (&raw mut (*header).kind).write_volatile(kind);
+        (&raw mut (*header).direction).write_volatile(0);
+        (&raw mut (*header).reserved).write_volatile(0);
+        (&raw mut (*header).tid).write_volatile(0);
+        (&raw mut (*header).padding).write_volatile(0);
+    }
 }
 
 /// Says what a process did, and wakes the reader: it may have to attach in a hurry.

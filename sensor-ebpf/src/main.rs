@@ -16,9 +16,11 @@ mod maps;
 mod read;
 mod socket;
 mod stash;
+mod stream;
 mod wire;
 
 mod hook {
+    pub mod aead;
     pub mod go;
     pub mod nss;
     pub mod openssl;

@@ -1,5 +1,6 @@
 //! Maps and settings.
 
+use aya_ebpf::bindings::BPF_ANY;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf};
 use llmtap_common::conn::{Connection, Key};
@@ -9,6 +10,7 @@ use llmtap_common::loss::Counters;
 use llmtap_common::site::SiteKey;
 
 use crate::stash::Thread;
+use crate::stream::Stream;
 
 /// Traffic. User space sets its size.
 #[map]
@@ -37,11 +39,19 @@ pub static VERDICTS: Array<u64> = Array::with_max_entries(filter::VERDICTS, 0);
 #[map]
 pub static PIDS: HashMap<u32, u8> = HashMap::with_max_entries(1 << 12, 0);
 
-/// Processes that speak HTTP over plain sockets.
+/// Processes whose system calls tell more than which socket carries what; see [`habit`].
 #[map]
-pub static PLAIN: LruHashMap<u32, u8> = LruHashMap::with_max_entries(1 << 12, 0);
+static HABITS: LruHashMap<u32, u8> = LruHashMap::with_max_entries(1 << 12, 0);
 
-/// Connections over plain sockets, by process and descriptor.
+/// Streams of encrypted records, by the name of the stream.
+#[map]
+pub static STREAMS: LruHashMap<Key, Stream> = LruHashMap::with_max_entries(1 << 16, 0);
+
+/// Connections of such streams, by the inode of their socket.
+#[map]
+pub static SOCKETS: LruHashMap<u64, Key> = LruHashMap::with_max_entries(1 << 14, 0);
+
+/// Connections whose end is that of a descriptor, by process and descriptor.
 #[map]
 pub static DESCRIPTORS: LruHashMap<u64, Key> = LruHashMap::with_max_entries(1 << 14, 0);
 
@@ -55,6 +65,35 @@ pub static GO_SITES: HashMap<SiteKey, u64> = HashMap::with_max_entries(1 << 12, 
 
 #[map]
 pub static COUNTERS: PerCpuArray<Counters> = PerCpuArray::with_max_entries(1, 0);
+
+/// What a process was seen to do.
+pub mod habit {
+    /// It speaks HTTP over plain sockets.
+    pub const PLAIN: u8 = 1;
+    /// It encrypts records where a probe sees it.
+    pub const RECORDS: u8 = 2;
+}
+
+/// Bits of [`habit`].
+#[inline(always)]
+pub fn habits(pid: u32) -> u8 {
+    // SAFETY: a copy of one byte is taken.
+    HABITS.get_ptr(pid).map_or(0, |bits| unsafe { *bits })
+}
+
+#[inline(always)]
+pub fn has_habit(pid: u32, habit: u8) {
+    let bits = habits(pid);
+    if bits & habit == 0 {
+        // Two at once may lose one, which comes again with the next record.
+        let _ = HABITS.insert(pid, bits | habit, BPF_ANY as u64);
+    }
+}
+
+#[inline(always)]
+pub fn forget_habits(pid: u32) {
+    let _ = HABITS.remove(pid);
+}
 
 /// A setting that user space writes before the programs are loaded.
 macro_rules! setting {

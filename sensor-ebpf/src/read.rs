@@ -43,6 +43,24 @@ pub fn user<T: Copy>(address: u64) -> Option<T> {
     }
 }
 
+/// Whether `N` words of the process's memory can be read and are zero.
+#[inline(always)]
+pub fn user_is_zero<const N: usize>(address: u64) -> bool {
+    let mut words = MaybeUninit::<[u64; N]>::uninit();
+    // SAFETY: as in `kernel`; looked at where they are, because a copy costs the verifier.
+    unsafe {
+        let size = size_of::<[u64; N]>() as u32;
+        let failed =
+            generated::bpf_probe_read_user(words.as_mut_ptr().cast(), size, address as *const _);
+        failed == 0
+            && words
+                .assume_init_ref()
+                .iter()
+                .fold(0, |all, word| all | word)
+                == 0
+    }
+}
+
 /// Fills `to` with `length` bytes of the process's memory; whether that went well.
 /// `length` is 1 to `N`, and `N` a power of two.
 ///

@@ -41,7 +41,7 @@ fn file(fd: u64) -> Option<u64> {
 /// A connection-oriented socket of the running process.
 pub struct Stream {
     /// Its inode number.
-    inode: u64,
+    pub inode: u64,
     /// Address of its `struct socket`.
     pub socket: u64,
 }

@@ -3,10 +3,13 @@
 use core::cell::Cell;
 
 use aya_ebpf::bindings::BPF_NOEXIST;
+use llmtap_common::conn::Key;
 
 use crate::emit::Cursor;
 use crate::filter::Task;
 use crate::maps::{self, EMPTY, THREADS};
+use crate::stream::Record;
+use crate::wire::Records;
 
 /// Value of the map `THREADS`. Cells, because functions that the verifier keeps apart reach
 /// the same entry each by itself.
@@ -17,6 +20,12 @@ pub struct Thread {
     calls: [Cell<Call>; 2],
     /// The last TLS write that ended without its socket being known.
     pub wrote: Cell<Wrote>,
+    /// The last TLS records that the program itself read.
+    pub arrived: Cell<Arrived>,
+    /// A record that is being decrypted.
+    pub opening: Cell<Opening>,
+    /// One above the descriptor that was read last, if its process encrypts records itself.
+    pub received: Cell<u64>,
     pub cursor: Cursor,
 }
 
@@ -57,10 +66,50 @@ pub struct Call {
 
 #[repr(C)]
 #[derive(Clone, Copy)]
+pub struct Arrived {
+    /// One above the descriptor that they came from; 0: none.
+    pub from: u64,
+    pub records: Records,
+}
+
+impl Arrived {
+    /// The descriptor, if `length` bytes of plaintext may come from one of the records.
+    #[inline(always)]
+    pub fn carried(&self, length: u64) -> Option<u64> {
+        (self.from != 0 && self.records.carry(length)).then(|| self.from - 1)
+    }
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
 pub struct Wrote {
-    /// 0: none.
-    pub ssl: u64,
+    /// The connection's, or a stream's; its object is 0: none.
+    pub key: Key,
     pub length: u64,
+}
+
+impl Wrote {
+    pub const NONE: Self = Self {
+        key: Key { pid: 0, object: 0 },
+        length: 0,
+    };
+}
+
+/// A call in flight that decrypts a record.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Opening {
+    pub record: Record,
+    pub buffer: u64,
+    /// Most bytes of plaintext.
+    pub length: u64,
+    /// Where the function stores how many there are, or 0.
+    pub done: u64,
+    /// Where the function stores whether it failed, or 0.
+    pub outcome: u64,
+    /// Stack pointer at entry; 0: none in flight.
+    pub stack: u64,
+    pub instruction: u64,
 }
 
 /// Remembers `call`, unless it is made by one of its direction already in flight.

@@ -86,22 +86,40 @@ const RECORD: u64 = 1 << 14;
 /// What a record is longer than its plaintext, from AEAD tags to CBC padding.
 const OVERHEAD: core::ops::RangeInclusive<u64> = 16..=80;
 /// Records looked at: the end of a handshake may come first.
-const RECORDS: u64 = 4;
+const RECORDS: usize = 4;
 
-/// Whether the records at `buffer` may be what `length` bytes of plaintext became.
-#[inline(always)]
-pub fn carries(buffer: u64, length: u64) -> bool {
-    let plain = length.min(RECORD);
-    let mut at = buffer;
-    for _ in 0..RECORDS {
-        let Some([kind, _, _, high, low]) = read::user::<[u8; 5]>(at) else {
-            return false;
-        };
-        let size = (high as u64) << 8 | low as u64;
-        if kind as u64 == APPLICATION_DATA && OVERHEAD.contains(&size.wrapping_sub(plain)) {
-            return true;
+/// Sizes of records of application data, as [`RECORD`] and [`OVERHEAD`] have them; 0: none.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Records([u16; RECORDS]);
+
+impl Records {
+    /// Those in `length` bytes at `buffer`.
+    #[inline(always)]
+    pub fn read(buffer: u64, length: u64) -> Self {
+        let mut sizes = [0; RECORDS];
+        let mut at = 0;
+        for size in &mut sizes {
+            if at >= length {
+                break;
+            }
+            let Some([kind, _, _, high, low]) = read::user::<[u8; 5]>(buffer + at) else {
+                break;
+            };
+            let bytes = (high as u16) << 8 | low as u16;
+            if kind as u64 == APPLICATION_DATA {
+                *size = bytes;
+            }
+            at += 5 + bytes as u64;
         }
-        at += 5 + size;
+        Self(sizes)
     }
-    false
+
+    /// Whether one of them may be what `length` bytes of plaintext became.
+    #[inline(always)]
+    pub fn carry(&self, length: u64) -> bool {
+        let plain = length.min(RECORD);
+        let carries = |size: u16| OVERHEAD.contains(&(size as u64).wrapping_sub(plain));
+        self.0.into_iter().any(carries)
+    }
 }

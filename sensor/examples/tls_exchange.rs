@@ -5,7 +5,8 @@
 //! Prints `ready`, waits for a line on standard input, talks on a few connections with
 //! every spelling of read and write, and leaves what each end sent and got in
 //! `OUT/CONNECTION-{client,server}-{write,read}`. Then it prints `done` with the numbers
-//! of calls that moved data and waits for the end of its input.
+//! of calls that moved data, `stepped` with the instructions that the kernel has laid out
+//! for single-stepping, and waits for the end of its input.
 //!
 //! A key that both sides know stands in for certificates.
 
@@ -73,7 +74,35 @@ fn main() {
         READS.load(Ordering::Relaxed),
         WRITES.load(Ordering::Relaxed)
     );
+    println!("stepped{}", stepped());
     input.read_line(&mut line).expect("the end");
+}
+
+/// A copy of an instruction to step through, or the landing of return probes, which is
+/// the first.
+const SLOT: usize = 128;
+/// Bytes of a slot that hold the instruction and what came after it.
+const COPIED: usize = 16;
+
+/// What stands in the page that the kernel gives to a process for this, in hexadecimal,
+/// each after a space. No slot is cleared until the process ends.
+fn stepped() -> String {
+    let maps = std::fs::read_to_string("/proc/self/maps").expect("own mappings");
+    let pages = maps.lines().filter(|line| line.ends_with("[uprobes]"));
+    let bounds = pages.filter_map(|line| line.split(' ').next()?.split_once('-'));
+    let mut text = String::new();
+    for (start, end) in bounds {
+        let [start, end] = [start, end].map(|n| usize::from_str_radix(n, 16).expect("hexadecimal"));
+        for slot in (start..end).step_by(SLOT).skip(1) {
+            // SAFETY: mapped until the process ends, and what can be executed can be read.
+            let bytes = unsafe { std::ptr::read_volatile(slot as *const [u8; COPIED]) };
+            if bytes != [0; COPIED] {
+                text.push(' ');
+                text.extend(bytes.map(|byte| format!("{byte:02x}")));
+            }
+        }
+    }
+    text
 }
 
 impl Library {

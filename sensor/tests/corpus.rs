@@ -4,6 +4,8 @@
 //! The recordings lie beside the repository in `../shared/corpus`; where they are
 //! absent this says so and does nothing. Our own cases are in `tests/corpus/llm`.
 
+#[path = "corpus/conventions.rs"]
+mod conventions;
 mod support;
 
 use std::collections::BTreeMap;

@@ -80,11 +80,11 @@ fn calls(pieces: &[(ConnectionId, Piece<'_>)]) -> Vec<Attributes> {
 }
 
 fn attributes(call: llmtap::llm::Call) -> Attributes {
-    let joiner = Joiner::new(ClockOffset::default(), None);
+    let mut joiner = Joiner::new(ClockOffset::default(), None);
     let record = Policy {
         content: Content::Full,
     }
-    .apply(joiner.join(call));
+    .apply(joiner.finished(call));
     let line = jsonl::line(&record).expect("serialises");
     let Value::Object(mut line) = serde_json::from_str(&line).expect("is JSON") else {
         panic!("a line is an object");

@@ -131,11 +131,20 @@ impl Side {
 struct Seen {
     write: BTreeMap<ConnectionId, Side>,
     origins: BTreeMap<ConnectionId, Origin>,
+    /// The first bytes of each: which way they went, and whether their socket was known.
+    first: BTreeMap<ConnectionId, (Direction, bool)>,
     closed: Vec<ConnectionId>,
 }
 
 impl Seen {
     fn event(&mut self, event: Event<'_>) {
+        if let EventKind::Data { direction, .. } = event.kind {
+            let origin = self.origins.get(&event.connection);
+            let is_known = origin.is_some_and(|origin| origin.local.is_some());
+            self.first
+                .entry(event.connection)
+                .or_insert((direction, is_known));
+        }
         match event.kind {
             EventKind::Open(origin) => {
                 self.origins
@@ -410,6 +419,84 @@ fn addresses_of_tls_without_a_descriptor() {
         let side = &seen.write[&seen.client(address)];
         assert!(side.delivered() > 2000, "{address}");
     }
+}
+
+/// What a server is asked first comes before it has sent anything by which its socket could
+/// be told.
+#[test]
+#[ignore = "needs root and the eBPF object"]
+fn addresses_of_servers_without_a_descriptor() {
+    let _turn = TURN.lock();
+    let mut traffic = Traffic::start("served");
+    let sensor = sensor_for(&traffic, Options::default());
+    traffic.order("served 12 2000");
+    let mut seen = Seen::default();
+    seen.finish(sensor);
+    let asked = seen.first.values().filter(|(d, _)| *d == Direction::Read);
+    let known: Vec<bool> = asked.map(|(_, is_known)| *is_known).collect();
+    assert_eq!(known, [true; 12]);
+}
+
+/// `SSL_sendfile` as a program sees it that runs where the kernel does the encrypting.
+const SENDS_FILES: &str = "
+    int SSL_read(void *ssl, void *buf, int num) { return 0; }
+    int SSL_write(void *ssl, const void *buf, int num) { return num; }
+    long SSL_sendfile(void *ssl, int fd, long offset, unsigned long size, int flags) {
+        return fd < 0 ? -1 : size;
+    }";
+
+const CALLS: &str = "
+import ctypes, sys
+ssl = ctypes.CDLL(sys.argv[1])
+print('ready', flush=True)
+sys.stdin.readline()
+ssl.SSL_write(4096, b'head', 4)
+ssl.SSL_sendfile(4096, 1, 0, 1000, 0)
+ssl.SSL_sendfile(4096, -1, 0, 1000, 0)
+ssl.SSL_write(4096, b'tail', 4)
+";
+
+#[test]
+#[ignore = "needs root and the eBPF object"]
+fn a_file_that_never_was_in_memory_is_missing_at_its_place() {
+    let _turn = TURN.lock();
+    let folder = std::env::temp_dir().join(format!("llmtap-file-{}", std::process::id()));
+    fs::create_dir_all(&folder).expect("temporary folder");
+    let (source, library) = (folder.join("ssl.c"), folder.join("libssl.so"));
+    fs::write(&source, SENDS_FILES).expect("writable");
+    let built = Command::new("cc")
+        .args(["-shared", "-fPIC", "-o"])
+        .args([&library, &source])
+        .status();
+    assert!(built.expect("a C compiler").success());
+    let mut child = Command::new("python3")
+        .args(["-c", CALLS])
+        .arg(&library)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("python3 is installed");
+    let mut line = String::new();
+    BufReader::new(child.stdout.as_mut().expect("piped"))
+        .read_line(&mut line)
+        .expect("text");
+    let pids = Pids::Only(vec![child.id()]);
+    let options = Options::default();
+    let sensor = Sensor::start(&Options { pids, ..options }).expect("root, and an object");
+    drop(child.stdin.take());
+    child.wait().expect("our own child");
+    let mut seen = Seen::default();
+    seen.finish(sensor);
+    let _ = fs::remove_dir_all(&folder);
+    let sides: Vec<&Side> = seen.write.values().collect();
+    let [side] = sides[..] else {
+        panic!("{} connections", sides.len())
+    };
+    assert_eq!(
+        side.pieces,
+        [(0, b"head".to_vec()), (1004, b"tail".to_vec())]
+    );
+    assert_eq!((side.lost, side.cut, side.end), (1000, 0, 1008));
 }
 
 /// A library that no process had mapped before, in a process that starts after the probes.

@@ -37,7 +37,8 @@ impl Wire {
         self.engine.feed(event, &mut |output| match output {
             Output::Verdict { verdict, .. } => self.verdicts.push(verdict),
             Output::Finished(call) => self.calls.push(*call),
-            Output::Started(_) | Output::Text { .. } => {}
+            Output::Started(_) | Output::Text { .. } | Output::Serving(_) | Output::Answered(_) => {
+            }
         });
     }
 

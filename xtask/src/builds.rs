@@ -8,14 +8,8 @@ use crate::report::Report;
 use crate::{e2e, libtest, shell};
 
 /// What is fetched, and the tests that need no more than that.
-const GROUPS: [&str; 3] = ["debian", "wheels", "node"];
-const ANALYSED: [&str; 5] = [
-    "debian",
-    "wheels",
-    "node",
-    "gnutls_and_nss",
-    "what_is_not_certain_is_not_hooked",
-];
+const GROUPS: [&str; 4] = ["debian", "wheels", "node", "rustls"];
+const ANALYSED: [&str; 5] = ["debian", "wheels", "node", "gnutls_and_nss", "grpc"];
 
 /// Analyses the builds and, as root, runs TLS over those that this machine can load.
 pub fn run(filter: Option<&str>) -> Result<Report> {
@@ -36,6 +30,7 @@ pub fn run(filter: Option<&str>) -> Result<Report> {
         &builds,
         &filter.map_or(ANALYSED.to_vec(), |f| vec![f]),
     )?;
+    report.add(test("aead_builds", &builds, &[filter.unwrap_or("rustls")])?);
     if let Some(why) = e2e::hindrance() {
         report.add(Report::skip("builds/libssl_bytes", why));
         return Ok(report);
@@ -43,6 +38,16 @@ pub fn run(filter: Option<&str>) -> Result<Report> {
     shell::run(shell::cargo().args(["build", "--package", "llmtap", "--example", "tls_exchange"]))?;
     report.add(test("libssl_bytes", &builds, &Vec::from_iter(filter))?);
     Ok(report)
+}
+
+/// Where rustls's libraries encrypt, in coding agents of both architectures.
+pub fn agents() -> Result<Report> {
+    let builds = shell::target("builds");
+    let mut fetch = shell::command("sensor/tests/support/fetch-builds.sh");
+    shell::step("fetch coding agents", || {
+        shell::run(fetch.arg(&builds).arg("agents"))
+    })?;
+    test("aead_builds", &builds, &["agents"])
 }
 
 fn test(program: &str, builds: &Path, filters: &[&str]) -> Result<Report> {

@@ -54,9 +54,13 @@ const ROOMS: &[Room] = &[
         &["llm", "content", "http", "stream", "event", "time"],
         OUTSIDE,
     ),
-    room("enrich", &["llm", "event", "time"], NO_KERNEL),
+    room("enrich", &["engine", "llm", "event", "time"], NO_KERNEL),
     room("evaluate", &["enrich", "llm", "event", "time"], OUTSIDE),
-    room("redact", &["enrich", "llm", "event", "time"], OUTSIDE),
+    room(
+        "redact",
+        &["enrich", "engine", "llm", "event", "time"],
+        OUTSIDE,
+    ),
     room(
         "export",
         &["redact", "enrich", "llm", "event", "time"],

@@ -28,7 +28,9 @@ pub fn run(llmtap: &Path, filter: Option<&str>) -> Result<Report> {
         .env("LLMTAP", llmtap)
         .env("E2E_PYTHON", install::python("clients")?)
         .env("E2E_PYTHON_STACKS", install::python("stacks")?)
-        .env("E2E_NODE", install::node()?)
+        .env("E2E_COLLECTORS", install::python("collectors")?)
+        .env("E2E_NODE", install::node("node")?)
+        .env("E2E_RUST", install::rust_client()?)
         .env("E2E_GO", runtimes::go()?)
         .env("E2E_BUN", runtimes::bun(false)?);
     match runtimes::other_tls()? {
@@ -57,7 +59,8 @@ pub fn agents(llmtap: &Path, filter: Option<&str>) -> Result<Report> {
             .args(filter)
             .env("LLMTAP", llmtap)
             .env("E2E_BUN", runtimes::bun(true)?)
-            .env("E2E_AGENTS", runtimes::agents()?),
+            .env("E2E_AGENTS", runtimes::agents()?)
+            .env("E2E_RUSTLS_AGENTS", install::node("agents")?),
     )
 }
 

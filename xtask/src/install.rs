@@ -79,10 +79,10 @@ pub fn python(name: &str) -> Result<PathBuf> {
     Ok(python)
 }
 
-/// The folder whose `node_modules` has what `tests/e2e/node/package-lock.json` lists.
-pub fn node() -> Result<PathBuf> {
-    let source = shell::root().join("tests/e2e/node");
-    let home = shell::target("test-env/node");
+/// The folder whose `node_modules` has what `tests/e2e/NAME/package-lock.json` lists.
+pub fn node(name: &str) -> Result<PathBuf> {
+    let source = shell::root().join(format!("tests/e2e/{name}"));
+    let home = shell::target(format!("test-env/{name}"));
     let files = ["package.json", "package-lock.json"].map(|name| source.join(name));
     once(&home, &[&files[0], &files[1]], "npm packages", || {
         programs(&[("node", "nodejs"), ("npm", "npm")])?;
@@ -104,6 +104,25 @@ pub fn node() -> Result<PathBuf> {
         )
     })?;
     Ok(home)
+}
+
+/// The program of `tests/e2e/rust`, built with its symbols.
+pub fn rust_client() -> Result<PathBuf> {
+    let source = shell::root().join("tests/e2e/rust");
+    let home = shell::target("test-env/rust");
+    let program = home.join("release/llmtap-rust-client");
+    let files = ["Cargo.lock", "Cargo.toml", "src/main.rs"].map(|name| source.join(name));
+    let files: Vec<&Path> = files.iter().map(PathBuf::as_path).collect();
+    once(&home, &files, "the client of tests/e2e/rust", || {
+        programs(&[("cc", "gcc"), ("strip", "binutils")])?;
+        shell::run(
+            shell::cargo()
+                .args(["build", "--release", "--locked", "--target-dir"])
+                .arg(&home)
+                .current_dir(&source),
+        )
+    })?;
+    Ok(program)
 }
 
 /// Fills the folder `home`, unless it was filled from the same `sources` before.

@@ -14,6 +14,7 @@ mod builds;
 mod check;
 mod conformance;
 mod e2e;
+mod fuzz;
 mod install;
 mod libtest;
 mod picture;
@@ -49,6 +50,8 @@ enum Task {
     /// Measure
     #[command(subcommand)]
     Bench(bench::Bench),
+    /// Feed made-up bytes to everything that reads foreign ones
+    Fuzz(fuzz::Options),
     /// Draw the picture of the tail in README
     Picture,
     /// Derive the embedded table of prices from PyPI's genai-prices
@@ -74,6 +77,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Test(options) => test::run(&options),
         Task::Vm(options) => vm::run(&options),
         Task::Bench(bench) => bench::run(&bench),
+        Task::Fuzz(options) => fuzz::run(&options),
         Task::Picture => picture::run(),
         Task::Prices(options) => prices::run(&options),
         Task::Check => check::run(),

@@ -6,7 +6,7 @@ use std::time::Instant;
 use anyhow::Result;
 
 use crate::report::Report;
-use crate::{build, builds, check, conformance, e2e, libtest, shell, vm};
+use crate::{build, builds, check, conformance, e2e, fuzz, libtest, shell, vm};
 
 #[derive(clap::Args)]
 pub struct Options {
@@ -57,6 +57,11 @@ const STEPS: &[Step] = &[
         run: unit,
     },
     Step {
+        name: "fuzz",
+        what: "made-up bytes, ten seconds for each target",
+        run: fuzz::briefly,
+    },
+    Step {
         name: "conformance",
         what: "replay of recorded traffic",
         run: |_| conformance::run(&build::sensor()?),
@@ -79,7 +84,7 @@ const STEPS: &[Step] = &[
     Step {
         name: AGENTS,
         what: "agents and runtimes of some hundred megabytes",
-        run: |filter| e2e::agents(&build::sensor()?, filter),
+        run: agents,
     },
     Step {
         name: "vm",
@@ -118,6 +123,14 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
+}
+
+fn agents(filter: Option<&str>) -> Result<Report> {
+    let mut report = e2e::agents(&build::sensor()?, filter)?;
+    if filter.is_none() {
+        report.add(builds::agents()?);
+    }
+    Ok(report)
 }
 
 impl Options {

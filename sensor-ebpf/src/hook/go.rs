@@ -111,10 +111,7 @@ fn moved(ctx: &ProbeContext, task: Task, object: u64, plaintext: Plaintext) -> u
     };
     if direction == WRITE && connection.state & state::SOCKET == 0 {
         // A `net.Conn` of the program's own making: the call that sends may tell.
-        thread.wrote.set(Wrote {
-            ssl: object,
-            length,
-        });
+        thread.wrote.set(Wrote { key, length });
     }
     let buffers = Buffers {
         buffer,

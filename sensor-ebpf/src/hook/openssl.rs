@@ -14,6 +14,8 @@ use crate::{arch, conn, emit, read};
 /// How a function tells what it moved: by its result, or by `*done` where its result is 1.
 pub const BY_RESULT: u64 = 0;
 const BY_DONE: u64 = 2;
+/// The bytes never were in memory of the process.
+const FROM_FILE: u64 = 4;
 
 #[uprobe]
 pub fn ssl_read(ctx: ProbeContext) -> u32 {
@@ -40,8 +42,20 @@ pub fn ssl_write_ex2(ctx: ProbeContext) -> u32 {
     enter(&ctx, WRITE as u64 | BY_DONE, Some(4))
 }
 
+/// `SSL_sendfile(ssl, fd, offset, size, flags)`
+#[uprobe]
+pub fn ssl_sendfile(ctx: ProbeContext) -> u32 {
+    enter_with(&ctx, WRITE as u64 | BY_RESULT | FROM_FILE, 3, None)
+}
+
 #[inline(always)]
 pub fn enter(ctx: &ProbeContext, function: u64, done: Option<usize>) -> u32 {
+    enter_with(ctx, function, 2, done)
+}
+
+/// `length` and `done`: the numbers of these arguments.
+#[inline(always)]
+fn enter_with(ctx: &ProbeContext, function: u64, length: usize, done: Option<usize>) -> u32 {
     let Some(task) = filter::traced() else {
         return 0;
     };
@@ -49,7 +63,7 @@ pub fn enter(ctx: &ProbeContext, function: u64, done: Option<usize>) -> u32 {
     let call = Call {
         ssl: argument(0),
         buffer: argument(1),
-        length: argument(2),
+        length: argument(length),
         done: done.map_or(0, argument),
         stack: arch::stack_pointer(ctx.regs),
         began: conn::now(),
@@ -85,7 +99,8 @@ fn leave(regs: *const aya_ebpf::bindings::pt_regs, result: i32, pops: u64) -> u3
     if moved == 0 {
         return 0;
     }
-    let Some(connection) = conn::tls(task, &conn::tls_key(task, call.ssl), call.instruction) else {
+    let key = conn::tls_key(task, call.ssl);
+    let Some(connection) = conn::tls(task, &key, call.instruction) else {
         return 0;
     };
     let direction = (call.function & 1) as u8;
@@ -94,12 +109,17 @@ fn leave(regs: *const aya_ebpf::bindings::pt_regs, result: i32, pops: u64) -> u3
     } else {
         conn::now()
     };
-    if direction == WRITE && connection.state & state::SOCKET == 0 {
-        // The call that sends the record comes next.
-        thread.wrote.set(Wrote {
-            ssl: call.ssl,
-            length: moved,
-        });
+    if call.function & FROM_FILE != 0 {
+        emit::unseen(connection, direction, moved);
+        return 0;
+    }
+    if connection.state & state::SOCKET == 0 {
+        if direction == WRITE {
+            // The call that sends the record comes next.
+            thread.wrote.set(Wrote { key, length: moved });
+        } else if let Some(fd) = thread.arrived.get().carried(moved) {
+            conn::carried(task, &key, connection, fd);
+        }
     }
     let buffers = Buffers {
         buffer: call.buffer,

@@ -7,7 +7,7 @@ use llmtap_common::layout::FileId;
 use llmtap_common::record::process;
 
 use crate::filter::Task;
-use crate::maps::{FILES, PLAIN};
+use crate::maps::{self, FILES};
 use crate::{emit, socket, stash};
 
 #[raw_tracepoint(tracepoint = "sched_process_exec")]
@@ -24,7 +24,7 @@ pub fn process_exit(_: RawTracePointContext) -> u32 {
     let task = Task(bpf_get_current_pid_tgid());
     stash::forget(task);
     if task.pid() == task.tid() {
-        let _ = PLAIN.remove(task.pid());
+        maps::forget_habits(task.pid());
         emit::process(process::EXIT, task.pid(), FileId::default(), 0, false);
     }
     0

@@ -11,10 +11,10 @@ use llmtap_common::record::{READ, WRITE, process};
 use crate::arch::{self, Call, number};
 use crate::emit::Buffers;
 use crate::filter::{self, Task};
-use crate::maps::{FILES, PLAIN};
+use crate::maps::{self, FILES, habit};
 use crate::socket;
-use crate::stash::{self, Wrote};
-use crate::{conn, emit, read, wire};
+use crate::stash::{self, Arrived, Wrote};
+use crate::{conn, emit, read, stream, wire};
 
 const PROT_EXEC: u64 = 4;
 /// The bytes stay in the socket, or never were in the stream.
@@ -130,21 +130,34 @@ fn moved(fd: u64, transfer: &Transfer) {
         Place::Vector(vector, _) => read::user(vector).unwrap_or(0),
         Place::Nowhere => 0,
     };
-    let starts = match wire::start(first, transfer.length) {
-        wire::Start::Tls => return tls(task, fd, transfer.direction, first),
-        wire::Start::Request | wire::Start::Post | wire::Start::Response => true,
-        wire::Start::Other => false,
-    };
-    if starts || PLAIN.get_ptr(task.pid()).is_some() {
-        plain(task, fd, transfer, starts);
+    let start = wire::start(first, transfer.length);
+    let habits = maps::habits(task.pid());
+    if habits & habit::RECORDS != 0 && transfer.direction == READ {
+        received(task, fd);
+    }
+    match start {
+        wire::Start::Tls => tls(task, fd, transfer, first, habits),
+        wire::Start::Request | wire::Start::Post | wire::Start::Response => {
+            plain(task, fd, transfer, true)
+        }
+        wire::Start::Other if habits & habit::PLAIN != 0 => plain(task, fd, transfer, false),
+        wire::Start::Other => {}
     }
 }
 
-/// Ciphertext crossed: nothing of it is delivered, but it tells which socket a TLS object
-/// uses.
+/// What is decrypted next came from this descriptor.
+#[inline(always)]
+fn received(task: Task, fd: u64) {
+    if let Some(thread) = stash::of(task).or_else(|| stash::new(task)) {
+        thread.received.set(fd + 1);
+    }
+}
+
+/// Ciphertext crossed, `first` on: nothing of it is delivered, but it tells which socket a
+/// TLS object uses.
 #[inline(never)]
-fn tls(task: Task, fd: u64, direction: u8, buffer: u64) {
-    if PLAIN.get_ptr(task.pid()).is_some() {
+fn tls(task: Task, fd: u64, transfer: &Transfer, first: u64, habits: u8) {
+    if habits & habit::PLAIN != 0 {
         // A tunnel through a proxy begins as HTTP; what follows it is not for us.
         conn::encrypted(fd);
     }
@@ -155,12 +168,40 @@ fn tls(task: Task, fd: u64, direction: u8, buffer: u64) {
     if let Some(call) = thread.in_flight() {
         // The library itself moves its records.
         conn::bind(task, &conn::tls_key(task, call.ssl), call.instruction, fd);
-    } else if direction == WRITE && wrote.ssl != 0 {
+    } else if transfer.direction == WRITE && wrote.key.object != 0 {
         // The program moves them: this may be what the last call made.
-        thread.wrote.set(Wrote { ssl: 0, length: 0 });
-        if wire::carries(buffer, wrote.length) {
-            conn::bind(task, &conn::tls_key(task, wrote.ssl), 0, fd);
+        thread.wrote.set(Wrote::NONE);
+        if !carries(transfer, wrote.length) {
+            return;
         }
+        if stream::is_name(&wrote.key) {
+            stream::bind(task, &wrote.key, fd);
+        } else {
+            conn::bind(task, &wrote.key, 0, fd);
+        }
+    } else if transfer.direction == READ {
+        // This may be what the next call hands out.
+        thread.arrived.set(Arrived {
+            from: fd + 1,
+            records: wire::Records::read(first, transfer.length),
+        });
+    }
+}
+
+/// Buffers of a vector that are looked at: each may hold a record.
+const VECTORS: u64 = 4;
+
+/// Whether what was sent may be what `length` bytes of plaintext became.
+#[inline(always)]
+fn carries(transfer: &Transfer, length: u64) -> bool {
+    let carry = |buffer| wire::Records::read(buffer, transfer.length).carry(length);
+    match transfer.place {
+        Place::Nowhere => false,
+        Place::Buffer(buffer) => carry(buffer),
+        Place::Vector(vector, count) => (0..VECTORS.min(count)).any(|index| {
+            let buffer = read::user(vector + 16 * index);
+            buffer.is_some_and(carry)
+        }),
     }
 }
 
@@ -209,7 +250,7 @@ fn plain(task: Task, fd: u64, transfer: &Transfer, starts: bool) {
 #[inline(always)]
 fn closed(call: &Call) {
     let Some(task) = filter::traced() else { return };
-    if PLAIN.get_ptr(task.pid()).is_some() {
+    if maps::habits(task.pid()) != 0 {
         conn::closed(task, call.args[0]);
     }
 }

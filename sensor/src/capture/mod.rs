@@ -22,6 +22,8 @@
     )
 )]
 
+#[doc(hidden)]
+pub mod fuzz;
 mod line;
 pub mod mask;
 pub mod reader;

@@ -62,6 +62,9 @@ struct Printing {
     /// How much of prompts and replies is printed [default: full on a terminal, else off]
     #[arg(long, value_enum)]
     content: Option<ContentArgument>,
+    /// Print the requests, too, that a process served when it made calls (jsonl only)
+    #[arg(long)]
+    served: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

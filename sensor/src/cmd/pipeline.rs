@@ -1,7 +1,7 @@
 //! From a source to enriched calls: the one wiring of engine and joiner.
 
 use llmtap::engine::{Counters, Engine, Options, Output};
-use llmtap::enrich::{EnrichedCall, Joiner};
+use llmtap::enrich::{EnrichedCall, EnrichedRequest, Joiner};
 use llmtap::event::{ConnectionId, Event, Verdict};
 use llmtap::llm::CallId;
 
@@ -11,8 +11,13 @@ use super::source::{Drained, Source};
 #[derive(Debug)]
 pub enum Step {
     Started(EnrichedCall),
-    Text { call: CallId, text: String },
+    Text {
+        call: CallId,
+        text: String,
+    },
     Finished(EnrichedCall),
+    /// A request that a process served, for which it made calls; after them.
+    Served(EnrichedRequest),
 }
 
 /// An engine with the facts of its connections.
@@ -43,7 +48,7 @@ impl Pipeline {
             source.verdict(connection, verdict);
         }
         if let Some(now) = source.now() {
-            let (joiner, verdicts) = (&self.joiner, &mut self.verdicts);
+            let (joiner, verdicts) = (&mut self.joiner, &mut self.verdicts);
             self.engine
                 .advance(now, &mut |output| step(output, joiner, verdicts, out));
         }
@@ -52,14 +57,14 @@ impl Pipeline {
 
     pub fn feed(&mut self, event: Event<'_>, out: &mut dyn FnMut(Step)) {
         self.joiner.observe(&event);
-        let (joiner, verdicts) = (&self.joiner, &mut self.verdicts);
+        let (joiner, verdicts) = (&mut self.joiner, &mut self.verdicts);
         self.engine
             .feed(event, &mut |output| step(output, joiner, verdicts, out));
     }
 
     /// Ends what is under way.
     pub fn finish(&mut self, out: &mut dyn FnMut(Step)) {
-        let (joiner, verdicts) = (&self.joiner, &mut self.verdicts);
+        let (joiner, verdicts) = (&mut self.joiner, &mut self.verdicts);
         self.engine
             .finish(&mut |output| step(output, joiner, verdicts, out));
     }
@@ -85,14 +90,20 @@ impl Pipeline {
 
 fn step(
     output: Output,
-    joiner: &Joiner,
+    joiner: &mut Joiner,
     verdicts: &mut Vec<(ConnectionId, Verdict)>,
     out: &mut dyn FnMut(Step),
 ) {
     match output {
-        Output::Started(call) => out(Step::Started(joiner.join(*call))),
+        Output::Started(call) => out(Step::Started(joiner.started(*call))),
         Output::Text { call, text, .. } => out(Step::Text { call, text }),
-        Output::Finished(call) => out(Step::Finished(joiner.join(*call))),
+        Output::Finished(call) => out(Step::Finished(joiner.finished(*call))),
+        Output::Serving(served) => joiner.serving(served),
+        Output::Answered(answer) => {
+            if let Some(request) = joiner.answered(answer) {
+                out(Step::Served(request));
+            }
+        }
         Output::Verdict {
             connection,
             verdict,

@@ -34,6 +34,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
         policy: arguments.printing.policy(),
         filter: Filter::default(),
         follow_text: false,
+        served: arguments.printing.served,
         summary: false,
         limits: llmtap::engine::Limits::default(),
     };

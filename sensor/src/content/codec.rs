@@ -13,7 +13,7 @@ use zstd::stream::raw::{DParameter, Decoder as Zstd, InBuffer, Operation, OutBuf
 use super::coding::Stop;
 
 /// Largest window of zstd in HTTP: 8 MiB (RFC 9659).
-const ZSTD_WINDOW_LOG: u32 = 23;
+pub(super) const ZSTD_WINDOW_LOG: u32 = 23;
 
 type Brotli = BrotliState<StandardAlloc, StandardAlloc, StandardAlloc>;
 

@@ -71,6 +71,10 @@ impl EventStream {
         }
     }
 
+    pub fn held_bytes(&self) -> usize {
+        self.held.len()
+    }
+
     pub fn feed(&mut self, mut bytes: &[u8], units: &mut Units<'_>) {
         while !bytes.is_empty() {
             bytes = match self.place {
@@ -274,3 +278,42 @@ fn be32(bytes: &[u8], at: usize) -> Option<u32> {
 
 /// What is kept of a buffer between two messages.
 const KEPT: usize = 64 << 10;
+
+#[cfg(test)]
+mod tests {
+    use base64::prelude::{BASE64_STANDARD, Engine as _};
+    use serde_json::{Value, json};
+
+    use crate::content::{Content, Faults, Limits, Message, MessageKind};
+    use crate::stream::Segment;
+    use crate::time::Timestamp;
+
+    /// What AWS's own codec for JavaScript wrote (`tests/corpus/event_stream`).
+    #[test]
+    fn messages_of_another_implementation() {
+        let case = include_str!("../../../tests/corpus/event_stream/messages.json");
+        let case: Value = serde_json::from_str(case).unwrap();
+        let bytes = BASE64_STANDARD.decode(case["bytes"].as_str().unwrap());
+        let bytes = bytes.unwrap();
+        for size in [bytes.len(), 1, 11, 4096] {
+            let mut content = Content::stream(None, None, Limits::default());
+            let mut told = Vec::new();
+            let mut tell = |message: Message<'_>| {
+                let is_error = message.kind == MessageKind::Exception;
+                let data = String::from_utf8(message.data.to_vec()).unwrap();
+                told.push(json!([is_error, message.name, data]));
+            };
+            let at = Timestamp::default();
+            for piece in bytes.chunks(size) {
+                content.feed(at, Segment::Data(piece), &mut tell);
+            }
+            content.finish(at, true, &mut tell);
+            let sent = case["messages"].as_array().unwrap().iter();
+            let sent: Vec<Value> = sent
+                .map(|m| json!([m["kind"] != "event", m["name"], m["data"]]))
+                .collect();
+            assert_eq!(told, sent, "in pieces of {size}");
+            assert_eq!(content.faults(), Faults::default());
+        }
+    }
+}

@@ -42,6 +42,37 @@ pub enum Kind {
     Whole,
 }
 
+/// Content types that say how a content is cut.
+const TYPES: [(&str, Kind); 17] = [
+    ("text/event-stream", Kind::Sse),
+    ("application/vnd.amazon.eventstream", Kind::EventStream),
+    ("application/x-ndjson", Kind::Ndjson),
+    ("application/ndjson", Kind::Ndjson),
+    ("application/jsonl", Kind::Ndjson),
+    ("application/x-jsonl", Kind::Ndjson),
+    ("application/jsonlines", Kind::Ndjson),
+    ("application/x-jsonlines", Kind::Ndjson),
+    ("application/json-lines", Kind::Ndjson),
+    ("application/stream+json", Kind::Ndjson),
+    ("application/x-json-stream", Kind::Ndjson),
+    ("application/json-seq", Kind::Ndjson),
+    ("application/grpc", Kind::Grpc),
+    ("application/grpc+proto", Kind::Grpc),
+    ("application/grpc+json", Kind::Grpc),
+    ("application/grpc-web", Kind::Grpc),
+    ("application/grpc-web+proto", Kind::Grpc),
+];
+
+impl Kind {
+    /// How contents of this type are cut; `None` where it does not say.
+    pub fn of_type(content_type: &str) -> Option<Self> {
+        let essence = content_type.split(';').next().unwrap_or(content_type);
+        let essence = essence.trim_ascii();
+        let is_essence = |(name, _): &&(&str, Self)| name.eq_ignore_ascii_case(essence);
+        TYPES.iter().find(is_essence).map(|(_, kind)| *kind)
+    }
+}
+
 /// Bytes that are looked at; blanks before the first of them count, as some servers send
 /// blank lines to keep a connection alive.
 const LONGEST_START: usize = 4 << 10;
@@ -49,7 +80,7 @@ const LONGEST_START: usize = 4 << 10;
 impl Framer {
     pub fn undecided(content_type: Option<&str>, limits: Limits) -> Self {
         Self::Undecided(Undecided {
-            by_type: content_type.and_then(by_type),
+            by_type: content_type.and_then(Kind::of_type),
             limits,
             held: Vec::new(),
         })
@@ -77,6 +108,18 @@ impl Framer {
             Self::JsonArray(_) => Kind::JsonArray,
             Self::Whole(_) => Kind::Whole,
         })
+    }
+
+    pub fn held_bytes(&self) -> usize {
+        match self {
+            Self::Undecided(undecided) => undecided.held.len(),
+            Self::Sse(sse) => sse.held_bytes(),
+            Self::EventStream(stream) => stream.held_bytes(),
+            Self::Ndjson(ndjson) => ndjson.held_bytes(),
+            Self::Grpc(grpc) => grpc.held_bytes(),
+            Self::JsonArray(array) => array.held_bytes(),
+            Self::Whole(whole) => whole.held_bytes(),
+        }
     }
 
     pub fn feed(&mut self, bytes: &[u8], units: &mut Units<'_>) {
@@ -138,32 +181,6 @@ impl Framer {
             *self = Self::of(kind, undecided.limits);
             self.feed(&held, units);
         }
-    }
-}
-
-/// How contents of this type are cut; `None` where it does not say.
-fn by_type(content_type: &str) -> Option<Kind> {
-    let essence = content_type.split(';').next().unwrap_or(content_type);
-    let essence = essence.trim_ascii().to_ascii_lowercase();
-    match essence.as_str() {
-        "text/event-stream" => Some(Kind::Sse),
-        "application/vnd.amazon.eventstream" => Some(Kind::EventStream),
-        "application/x-ndjson"
-        | "application/ndjson"
-        | "application/jsonl"
-        | "application/x-jsonl"
-        | "application/jsonlines"
-        | "application/x-jsonlines"
-        | "application/json-lines"
-        | "application/stream+json"
-        | "application/x-json-stream"
-        | "application/json-seq" => Some(Kind::Ndjson),
-        "application/grpc"
-        | "application/grpc+proto"
-        | "application/grpc+json"
-        | "application/grpc-web"
-        | "application/grpc-web+proto" => Some(Kind::Grpc),
-        _ => None,
     }
 }
 

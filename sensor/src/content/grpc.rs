@@ -11,6 +11,7 @@ use std::io::Read;
 
 use flate2::bufread::{MultiGzDecoder, ZlibDecoder};
 
+use super::codec::ZSTD_WINDOW_LOG;
 use super::{Body, Limits, Units};
 use crate::event::Missing;
 
@@ -39,6 +40,10 @@ impl Grpc {
             skip: 0,
             lost: false,
         }
+    }
+
+    pub fn held_bytes(&self) -> usize {
+        self.held.len()
     }
 
     pub fn feed(&mut self, bytes: &[u8], units: &mut Units<'_>) {
@@ -167,7 +172,8 @@ fn decompress(message: &[u8], most: u64, plain: &mut Vec<u8>) -> std::io::Result
     match message {
         [0x1f, 0x8b, ..] => MultiGzDecoder::new(message).take(most).read_to_end(plain),
         [0x28, 0xb5, 0x2f, 0xfd, ..] => {
-            let decoder = zstd::stream::Decoder::with_buffer(message)?;
+            let mut decoder = zstd::stream::Decoder::with_buffer(message)?;
+            decoder.window_log_max(ZSTD_WINDOW_LOG)?;
             decoder.take(most).read_to_end(plain)
         }
         // The content of an empty message.

@@ -12,6 +12,8 @@ pub(super) struct JsonArray {
     limit: usize,
     /// The start of an element whose end has not come.
     element: Vec<u8>,
+    /// The element is too long and passed over; its end is still found.
+    skip: bool,
     place: Place,
 }
 
@@ -25,8 +27,7 @@ enum Place {
     Scalar,
     /// In an object, an array or a string, so many levels deep.
     Nested { depth: u32, text: Text },
-    /// After a hole, or an element that was too long; the last bytes may have been a
-    /// separator's.
+    /// After a hole; the last bytes may have been a separator's.
     Lost { newline: bool },
 }
 
@@ -43,8 +44,13 @@ impl JsonArray {
         Self {
             limit,
             element: Vec::new(),
+            skip: false,
             place: Place::Outside,
         }
+    }
+
+    pub fn held_bytes(&self) -> usize {
+        self.element.len()
     }
 
     pub fn feed(&mut self, mut bytes: &[u8], units: &mut Units<'_>) {
@@ -65,6 +71,7 @@ impl JsonArray {
 
     pub fn gap(&mut self) {
         self.element.clear();
+        self.skip = false;
         self.place = Place::Lost { newline: false };
     }
 
@@ -94,27 +101,28 @@ impl JsonArray {
             _ => bytes.iter().position(|b| b",] \t\r\n".contains(b)),
         };
         let (piece, rest) = bytes.split_at(end.unwrap_or(bytes.len()));
-        let whole = if self.element.is_empty() && end.is_some() {
-            piece
-        } else if self.element.len().saturating_add(piece.len()) > self.limit {
+        if !self.skip && self.element.len().saturating_add(piece.len()) > self.limit {
             units.faults.oversized = units.faults.oversized.saturating_add(1);
             self.element = Vec::new();
-            // The end of a nested element is still found: the count of levels is right.
-            match end {
-                Some(_) => self.place = Place::Between,
-                None => self.gap(),
+            self.skip = true;
+        }
+        if end.is_none() {
+            if !self.skip {
+                self.element.extend_from_slice(piece);
             }
             return rest;
-        } else {
-            self.element.extend_from_slice(piece);
-            &self.element
-        };
-        if end.is_some() {
-            units.event(None, whole);
-            self.element.clear();
-            self.element.shrink_to(KEPT);
-            self.place = Place::Between;
         }
+        if !std::mem::take(&mut self.skip) {
+            if self.element.is_empty() {
+                units.event(None, piece);
+            } else {
+                self.element.extend_from_slice(piece);
+                units.event(None, &self.element);
+            }
+        }
+        self.element.clear();
+        self.element.shrink_to(KEPT);
+        self.place = Place::Between;
         rest
     }
 

@@ -26,6 +26,8 @@ mod codec;
 mod coding;
 mod event_stream;
 mod framer;
+#[doc(hidden)]
+pub mod fuzz;
 mod grpc;
 mod json_array;
 mod ndjson;
@@ -224,6 +226,12 @@ impl Content {
             Framer::Whole(whole) => whole.body().missing,
             _ => self.missing,
         }
+    }
+
+    /// Bytes held of it: what was gathered, or the start of a unit. Windows of decoders are
+    /// not counted.
+    pub fn held_bytes(&self) -> usize {
+        self.framer.held_bytes()
     }
 
     pub fn faults(&self) -> Faults {

@@ -25,6 +25,10 @@ impl Ndjson {
         }
     }
 
+    pub fn held_bytes(&self) -> usize {
+        self.line.len()
+    }
+
     pub fn feed(&mut self, mut bytes: &[u8], units: &mut Units<'_>) {
         while let Some(end) = memchr(b'\n', bytes) {
             let (line, rest) = bytes.split_at(end);
@@ -33,7 +37,7 @@ impl Ndjson {
                 self.hold(line, units);
                 emit(&self.line, units);
                 self.line.clear();
-            } else if !self.skip {
+            } else if self.admits(line.len(), units) {
                 emit(line, units);
             }
             self.skip = false;
@@ -55,16 +59,19 @@ impl Ndjson {
     }
 
     fn hold(&mut self, piece: &[u8], units: &mut Units<'_>) {
-        if self.skip {
-            return;
+        if self.admits(piece.len(), units) {
+            self.line.extend_from_slice(piece);
         }
-        if self.line.len().saturating_add(piece.len()) > self.limit {
+    }
+
+    /// Whether the line may have so many bytes more; if not, it is passed over.
+    fn admits(&mut self, more: usize, units: &mut Units<'_>) -> bool {
+        if !self.skip && self.line.len().saturating_add(more) > self.limit {
             units.faults.oversized = units.faults.oversized.saturating_add(1);
             self.line = Vec::new();
             self.skip = true;
-            return;
         }
-        self.line.extend_from_slice(piece);
+        !self.skip
     }
 }
 

@@ -54,6 +54,10 @@ impl Sse {
         }
     }
 
+    pub fn held_bytes(&self) -> usize {
+        self.line.len().saturating_add(self.data.len())
+    }
+
     pub fn feed(&mut self, bytes: &[u8], units: &mut Units<'_>) {
         let mut rest = self.line_feed(bytes, units);
         let mut lent = None;
@@ -61,7 +65,11 @@ impl Sse {
             let (line, after) = rest.split_at(end);
             rest = self.line_end(after);
             if self.line.is_empty() {
-                self.take_line(line, &mut lent, units);
+                if self.admits(line.len(), &mut lent, units) {
+                    self.take_line(line, &mut lent, units);
+                } else {
+                    self.skip = Skip::Event;
+                }
             } else if self.hold(line, &mut lent, units) {
                 let whole = std::mem::take(&mut self.line);
                 let mut none = None;
@@ -151,11 +159,11 @@ impl Sse {
             Skip::Event => {}
             Skip::Nothing if line.is_empty() && self.after_cr && self.crlf => self.due = true,
             Skip::Nothing if line.is_empty() => self.dispatch(lent, units),
-            Skip::Nothing => self.field(line, lent, units),
+            Skip::Nothing => self.field(line, lent),
         }
     }
 
-    fn field<'a>(&mut self, line: &'a [u8], lent: &mut Option<&'a [u8]>, units: &mut Units<'_>) {
+    fn field<'a>(&mut self, line: &'a [u8], lent: &mut Option<&'a [u8]>) {
         let (name, value) = match memchr::memchr(b':', line) {
             Some(colon) => {
                 let (name, rest) = line.split_at(colon);
@@ -167,14 +175,10 @@ impl Sse {
         match name {
             b"data" if !self.has_data && lent.is_none() => *lent = Some(value),
             b"data" => {
+                // It fits: the line that it is of did, and is longer.
                 self.keep(lent);
-                if self.fits(value.len().saturating_add(1)) {
-                    self.data.push(b'\n');
-                    self.data.extend_from_slice(value);
-                } else {
-                    self.oversized(lent, units);
-                    self.skip = Skip::Event;
-                }
+                self.data.push(b'\n');
+                self.data.extend_from_slice(value);
             }
             b"event" => {
                 self.name.clear();
@@ -216,24 +220,30 @@ impl Sse {
             self.skip = Skip::Line;
             return true;
         }
-        if !self.fits(piece.len()) {
-            self.oversized(lent, units);
-            return false;
+        let fits = self.admits(piece.len(), lent, units);
+        if fits {
+            self.line.extend_from_slice(piece);
         }
-        self.line.extend_from_slice(piece);
-        true
+        fits
     }
 
-    fn fits(&self, more: usize) -> bool {
-        let held = self.line.len().saturating_add(self.data.len());
-        held.saturating_add(more) <= self.limit
-    }
-
-    fn oversized(&mut self, lent: &mut Option<&[u8]>, units: &mut Units<'_>) {
+    /// Whether so many bytes more of a line keep the event within its limit; otherwise it
+    /// is dropped.
+    fn admits(&mut self, more: usize, lent: &mut Option<&[u8]>, units: &mut Units<'_>) -> bool {
+        let held = [
+            self.line.len(),
+            self.data.len(),
+            lent.map_or(0, <[u8]>::len),
+        ];
+        let length = held.into_iter().fold(more, usize::saturating_add);
+        if self.skip != Skip::Nothing || length <= self.limit {
+            return true;
+        }
         units.faults.oversized = units.faults.oversized.saturating_add(1);
         *lent = None;
         self.drop_event();
         self.line = Vec::new();
+        false
     }
 }
 

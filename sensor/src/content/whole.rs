@@ -26,6 +26,10 @@ impl Whole {
         }
     }
 
+    pub fn held_bytes(&self) -> usize {
+        self.head.len().saturating_add(self.tail.len())
+    }
+
     pub fn feed(&mut self, mut bytes: &[u8]) {
         if self.missing.is_none() {
             let room = self.limits.whole.saturating_sub(self.head.len());
@@ -44,7 +48,10 @@ impl Whole {
 
     pub fn gap(&mut self, missing: Missing) {
         // Two holes leave an island that no parser can place; it is given up.
-        self.missing.lost = self.missing.lost.saturating_add(self.tail.len() as u64);
+        let extra = self.tail.len().saturating_sub(self.limits.tail);
+        let island = self.tail.len().saturating_sub(extra);
+        self.missing.cut = self.missing.cut.saturating_add(extra as u64);
+        self.missing.lost = self.missing.lost.saturating_add(island as u64);
         self.tail.clear();
         self.missing = self.missing.and(missing);
         let cut = self.head.len().saturating_sub(self.longest_head());

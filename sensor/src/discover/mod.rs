@@ -30,6 +30,8 @@
 )]
 
 pub mod cache;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod image;
 pub mod maps;
 pub mod plan;
@@ -40,6 +42,7 @@ pub mod site;
 mod symbols;
 #[cfg(test)]
 mod synthetic;
+mod unwind;
 
 use std::fs::File;
 

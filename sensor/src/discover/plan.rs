@@ -90,6 +90,8 @@ pub enum Function {
     WriteEx,
     /// `(ssl, buf, num, flags, *done) -> 1: ok`; also the internal write from 3.3.
     WriteEx2,
+    /// `(ssl, fd, offset, size, flags) -> bytes written`, which never were in memory.
+    SendFile,
     /// `(ssl)`: the object is freed and its address may be reused.
     Free,
     /// `(ssl, fd)`
@@ -107,6 +109,23 @@ pub enum Function {
     GoWrite,
     /// Go's `(*tls.Conn).Close(conn)`.
     GoClose,
+    /// `EVP_AEAD_CTX_seal(ctx, out, *out_len, max, nonce, nonce_len, in, in_len, ad, ad_len)`:
+    /// encrypts one record. Here and below `ctx` is a key and not a connection.
+    AeadSeal,
+    /// `EVP_AEAD_CTX_seal_scatter(ctx, out, tag, *tag_len, max, nonce, nonce_len, in, in_len,
+    /// extra, extra_len, ad, ad_len)`
+    AeadSealScatter,
+    /// `EVP_AEAD_CTX_open(ctx, out, *out_len, max, nonce, nonce_len, in, in_len, ad, ad_len)
+    /// -> 1: ok`
+    AeadOpen,
+    /// `EVP_AEAD_CTX_open_gather(ctx, out, nonce, nonce_len, in, in_len, tag, tag_len, ad,
+    /// ad_len) -> 1: ok`
+    AeadOpenGather,
+    /// ring's `(key, nonce, aad, aad_len, in_out, len) -> Result<Tag, _>`
+    RingSeal,
+    /// ring's `(key, nonce, aad, aad_len, in_out, len, src) -> Result<Tag, _>`: what is
+    /// decrypted moves from `src` to the beginning.
+    RingOpen,
 }
 
 impl Function {
@@ -120,9 +139,16 @@ impl Function {
             Self::SetFd => (Convention::C, 2, false),
             Self::SetBio => (Convention::C, 3, false),
             Self::Ctrl => (Convention::C, 4, false),
+            Self::SendFile => (Convention::C, 4, true),
             Self::GoRead { .. } => (Convention::Go, 3, false),
             Self::GoWrite => (Convention::Go, 4, false),
             Self::GoClose => (Convention::Go, 1, false),
+            Self::AeadSeal => (Convention::C, 10, false),
+            Self::AeadSealScatter => (Convention::C, 13, false),
+            Self::AeadOpen | Self::AeadOpenGather => (Convention::C, 10, true),
+            // The result is larger than registers: its address comes before the rest.
+            Self::RingSeal => (Convention::C, 7, false),
+            Self::RingOpen => (Convention::C, 8, true),
         };
         Wanted {
             convention,

@@ -39,7 +39,8 @@ pub enum Convention {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wanted {
     pub convention: Convention,
-    /// How many of the first (integer) arguments.
+    /// How many of the first (integer) arguments. Those that find no register stand on the
+    /// stack, and its pointer must be what it was.
     pub arguments: usize,
     /// Whether the result, too.
     pub result: bool,

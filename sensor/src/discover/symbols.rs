@@ -230,7 +230,7 @@ pub fn pointers_to(image: &Image<'_>, target: u64) -> Result<Vec<u64>, ImageErro
 }
 
 /// Calls `each` with the place and the value of each pointer that the loader relocates.
-fn relocations(image: &Image<'_>, mut each: impl FnMut(u64, u64)) -> Result<(), ImageError> {
+pub fn relocations(image: &Image<'_>, mut each: impl FnMut(u64, u64)) -> Result<(), ImageError> {
     let relative = match image.machine {
         Machine::X86_64 => elf::R_X86_64_RELATIVE.0,
         Machine::Aarch64 => elf::R_AARCH64_RELATIVE.0,

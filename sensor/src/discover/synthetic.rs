@@ -16,6 +16,8 @@ pub struct Builder {
     constants: Vec<u8>,
     /// Where they were placed already.
     constants_at: Option<(u64, u64)>,
+    /// The same of `.eh_frame_hdr`.
+    unwind_at: Option<(u64, u64)>,
 }
 
 impl Builder {
@@ -29,6 +31,7 @@ impl Builder {
             links: Vec::new(),
             constants: Vec::new(),
             constants_at: None,
+            unwind_at: None,
         }
     }
 
@@ -100,9 +103,15 @@ impl Builder {
         address
     }
 
+    /// The table for unwinding the stack; it begins at [`Self::next_address`].
+    pub fn unwind_table(&mut self, bytes: &[u8]) {
+        let address = self.place(bytes);
+        self.unwind_at = Some((address - BASE, bytes.len() as u64));
+    }
+
     pub fn build(mut self) -> Vec<u8> {
         const NAMES: &[u8] =
-            b"\0.text\0.dynsym\0.dynstr\0.rela.dyn\0.rodata\0.shstrtab\0.rela.plt\0";
+            b"\0.text\0.dynsym\0.dynstr\0.rela.dyn\0.rodata\0.shstrtab\0.rela.plt\0.eh_frame_hdr\0";
         let tables = [
             (7, 11, std::mem::take(&mut self.symbols), 3),
             (15, 3, std::mem::take(&mut self.strings), 0),
@@ -113,6 +122,7 @@ impl Builder {
         ];
         let mut headers = vec![0_u8; 64];
         headers.extend(section(1, 1, 0x78, self.bytes.len() as u64 - 0x78, 0));
+        let unwind = self.unwind_at.map(|(at, size)| section(61, 1, at, size, 0));
         for (name, kind, bytes, link) in tables {
             let (offset, size) = match self.constants_at {
                 Some(place) if name == 33 => place,
@@ -120,6 +130,10 @@ impl Builder {
             };
             headers.extend(section(name, kind, offset, size, link));
         }
+        // Last, so that the others keep the numbers that link them.
+        let names = headers.split_off(headers.len() - 64);
+        headers.extend(unwind.unwrap_or_default());
+        headers.extend(names);
         let table = self.place(&headers) - BASE;
         self.write_headers(table, (headers.len() / 64) as u16);
         self.bytes

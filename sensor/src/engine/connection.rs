@@ -1,12 +1,14 @@
 //! One connection: its facts, its HTTP state, and the exchanges open on it.
 
-use std::collections::BTreeMap;
+use smallvec::SmallVec;
 
 use super::exchange::{Context, Exchange};
+use super::served::Served;
 use super::{Output, Shared, count};
 use crate::event::{ConnectionId, Direction, Missing, Origin, Role, Verdict};
 use crate::http::head::Version;
 use crate::http::{self, ExchangeEvent, ExchangeId, RequestHead, Step};
+use crate::llm::CallId;
 use crate::stream::Segment;
 use crate::time::Timestamp;
 
@@ -24,7 +26,10 @@ pub(super) struct Connection {
 struct Rest {
     id: ConnectionId,
     origin: Origin,
-    exchanges: BTreeMap<ExchangeId, Exchange>,
+    /// Those that are open, in the order of their numbers.
+    exchanges: SmallVec<[(ExchangeId, Exchange); 1]>,
+    /// Bytes that the exchanges hold.
+    held: usize,
     last_active: Timestamp,
     verdict: Verdict,
     /// Requests with `POST` that were no calls; counted as far as it matters.
@@ -38,7 +43,8 @@ impl Connection {
         let rest = Rest {
             id,
             origin: Origin::default(),
-            exchanges: BTreeMap::new(),
+            exchanges: SmallVec::new(),
+            held: 0,
             last_active: at,
             verdict: Verdict::Undecided,
             fruitless: 0,
@@ -103,9 +109,10 @@ impl Connection {
             None => http.abandon(at, &mut each),
         }
         shared.counters.http.add(http.faults());
-        while let Some((_, exchange)) = rest.exchanges.pop_first() {
+        for (_, exchange) in rest.exchanges.drain(..) {
             exchange.finish(Context {
                 connection: rest.id,
+                thread: rest.origin.tid,
                 at,
                 shared,
                 out,
@@ -135,9 +142,12 @@ impl Rest {
                 self.request(id, began, requester, &head, shared, out);
             }
             Step::Over => {
-                if let Some(exchange) = self.exchanges.remove(&id) {
+                if let Ok(place) = self.place(id) {
+                    let (_, exchange) = self.exchanges.remove(place);
+                    self.held = self.held.saturating_sub(exchange.held_bytes());
                     exchange.finish(Context {
                         connection: self.id,
+                        thread: self.origin.tid,
                         at,
                         shared,
                         out,
@@ -145,19 +155,24 @@ impl Rest {
                 }
             }
             step => {
-                let Some(exchange) = self.exchanges.get_mut(&id) else {
+                let is_full = self.held > shared.options.limits.connection;
+                let place = self.place(id).ok();
+                let Some((_, exchange)) = place.and_then(|at| self.exchanges.get_mut(at)) else {
                     return;
                 };
                 let was_candidate = exchange.is_candidate();
+                self.held = self.held.saturating_sub(exchange.held_bytes());
                 exchange.step(
-                    step,
+                    if is_full { without_content(step) } else { step },
                     Context {
                         connection: self.id,
+                        thread: self.origin.tid,
                         at,
                         shared,
                         out,
                     },
                 );
+                self.held = self.held.saturating_add(exchange.held_bytes());
                 if exchange.is_call() {
                     self.decide(Verdict::Wanted, out);
                 } else if was_candidate && !exchange.is_candidate() {
@@ -184,17 +199,42 @@ impl Rest {
             Direction::Write => Role::Client,
             Direction::Read => Role::Server,
         };
-        let exchange = Exchange::new(began, role, head, &self.origin, shared);
+        let served = self.serve(began, role, head, shared, out);
+        let exchange = Exchange::new(began, role, head, &self.origin, shared, served);
         // HTTP/2 keeps state in every head, so nothing of it may be left out.
         self.is_divisible = head.version != Version::Http2;
         let (is_candidate, is_likely) = (exchange.is_candidate(), exchange.is_likely());
-        self.exchanges.insert(id, exchange);
+        let (Ok(place) | Err(place)) = self.place(id);
+        self.exchanges.insert(place, (id, exchange));
         match self.verdict {
             _ if !is_candidate => self.dismiss(&*head.method == "POST", out),
             Verdict::HeadsAndPosts => self.decide(Verdict::Undecided, out),
             Verdict::HeadsOnly if is_likely => self.decide(Verdict::Undecided, out),
             _ => {}
         }
+    }
+
+    /// Where the exchange is, or would be.
+    fn place(&self, id: ExchangeId) -> Result<usize, usize> {
+        self.exchanges.binary_search_by_key(&id, |(id, _)| *id)
+    }
+
+    /// Tells of a request that the process is to answer.
+    fn serve(
+        &self,
+        began: Timestamp,
+        role: Role,
+        head: &RequestHead,
+        shared: &mut Shared,
+        out: &mut dyn FnMut(Output),
+    ) -> Option<CallId> {
+        if role != Role::Server || &*head.method == "CONNECT" {
+            return None;
+        }
+        let id = shared.next_call();
+        let served = Served::new(id, self.id, self.origin.tid, began, head);
+        out(Output::Serving(Box::new(served)));
+        Some(id)
     }
 
     /// An exchange was no call: until there is one, heads are enough, but for what is posted.
@@ -221,5 +261,21 @@ impl Rest {
                 verdict,
             });
         }
+    }
+}
+
+/// A step whose content is left out, as there is no room for it.
+fn without_content(step: Step<'_>) -> Step<'_> {
+    let cut = |segment| match segment {
+        Segment::Data(bytes) => Segment::Gap(Missing {
+            lost: 0,
+            cut: bytes.len() as u64,
+        }),
+        hole => hole,
+    };
+    match step {
+        Step::RequestBody(segment) => Step::RequestBody(cut(segment)),
+        Step::ResponseBody(segment) => Step::ResponseBody(cut(segment)),
+        step => step,
     }
 }

@@ -2,7 +2,7 @@
 //! accounts for what is missing.
 
 use super::conversation::Conversation;
-use super::{Output, Shared};
+use super::{Answered, Output, Shared};
 use crate::content::{self, Body, Content, Message, MessageKind};
 use crate::event::{ConnectionId, Missing, Origin, Role};
 use crate::http::{End, RequestHead, ResponseHead, Step};
@@ -14,6 +14,8 @@ use crate::time::Timestamp;
 /// What an engine hands down to an exchange that is at work.
 pub(super) struct Context<'a> {
     pub(super) connection: ConnectionId,
+    /// That moved the last bytes.
+    pub(super) thread: Option<u32>,
     pub(super) at: Timestamp,
     pub(super) shared: &'a mut Shared,
     pub(super) out: &'a mut dyn FnMut(Output),
@@ -24,11 +26,17 @@ pub(super) struct Context<'a> {
 pub(super) struct Exchange {
     candidate: Option<Box<Candidate>>,
     conversation: Option<Box<Conversation>>,
+    /// Set where the process serves it and is not done.
+    answer: Option<Answered>,
+    /// It asks for something that may stay open.
+    subscribes: bool,
 }
 
 #[derive(Debug)]
 struct Candidate {
     role: Role,
+    /// The number it was given when its head was read.
+    number: Option<CallId>,
     draft: Draft,
     request: Half,
     response: Option<Half>,
@@ -55,12 +63,14 @@ impl Exchange {
         head: &RequestHead,
         origin: &Origin,
         shared: &Shared,
+        served: Option<CallId>,
     ) -> Self {
         let limits = shared.options.limits.content();
         let candidate = Draft::new(began, head, origin, shared.options.llm).map(|draft| {
             let coding = head.fields.coding();
             Box::new(Candidate {
                 role,
+                number: served,
                 draft,
                 request: Half::new(Content::whole(coding.as_deref(), limits)),
                 response: None,
@@ -71,9 +81,17 @@ impl Exchange {
         });
         let llm = shared.options.llm;
         let conversation = Conversation::new(began, role, head, origin, llm).map(Box::new);
+        let answer = served.map(|id| Answered {
+            id,
+            at: began,
+            status: None,
+            thread: None,
+        });
         Self {
             candidate,
             conversation,
+            answer,
+            subscribes: &*head.method == "GET",
         }
     }
 
@@ -93,7 +111,19 @@ impl Exchange {
             || self.conversation.as_ref().is_some_and(|c| c.is_call())
     }
 
+    /// Bytes of contents that are held for it.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.candidate.as_ref().map_or(0, |candidate| {
+            let response = candidate.response.as_ref();
+            let response = response.map_or(0, |half| half.content.held_bytes());
+            let request = candidate.request.content.held_bytes();
+            let draft = candidate.draft.held_bytes();
+            request.saturating_add(response).saturating_add(draft)
+        })
+    }
+
     pub(super) fn step(&mut self, step: Step<'_>, mut context: Context<'_>) {
+        self.note_answer(&step, &mut context);
         if self.conversation.is_some() {
             self.converse(&step, &mut context);
         }
@@ -102,6 +132,21 @@ impl Exchange {
         };
         if !candidate.step(step, &mut context) {
             self.candidate = None;
+        }
+    }
+
+    fn note_answer(&mut self, step: &Step<'_>, context: &mut Context<'_>) {
+        let Some(answer) = &mut self.answer else {
+            return;
+        };
+        answer.at = context.at;
+        if let Step::Response(head) = step {
+            answer.status = head.status;
+            answer.thread = context.thread;
+            if self.subscribes && is_subscription(head) {
+                (context.out)(Output::Answered(*answer));
+                self.answer = None;
+            }
         }
     }
 
@@ -126,13 +171,22 @@ impl Exchange {
         if let Some(conversation) = self.conversation {
             conversation.finish(&mut context);
         }
-        let Some(mut candidate) = self.candidate else {
-            return;
-        };
-        if candidate.read_request(&mut context) {
+        if let Some(mut candidate) = self.candidate
+            && candidate.read_request(&mut context)
+        {
             candidate.finish(&mut context);
         }
+        if let Some(answer) = self.answer {
+            (context.out)(Output::Answered(answer));
+        }
     }
+}
+
+/// Whether what is sent from now on is no answer to the request: another protocol, or
+/// whatever happens.
+fn is_subscription(head: &ResponseHead) -> bool {
+    let kind = head.fields.first("content-type").unwrap_or_default();
+    head.status == Some(101) || kind.starts_with("text/event-stream")
 }
 
 impl Candidate {
@@ -209,7 +263,7 @@ impl Candidate {
             return false;
         }
         self.request.settle(context.shared);
-        let id = context.shared.next_call();
+        let id = self.number.unwrap_or_else(|| context.shared.next_call());
         self.call = Some(id);
         if let Some(call) = self.draft.started(id, context.connection, self.role) {
             (context.out)(Output::Started(Box::new(call)));

@@ -13,6 +13,9 @@ pub struct Limits {
     pub connections: usize,
     /// Exchanges open at once on one connection.
     pub exchanges: usize,
+    /// Bytes held for the contents of one connection's open exchanges; past it what comes
+    /// counts as cut, until some are over.
+    pub connection: usize,
     /// A connection silent for this long is taken for closed.
     pub idle: Duration,
 }
@@ -23,6 +26,7 @@ impl Default for Limits {
             body: 16 << 20,
             connections: 100_000,
             exchanges: 1_000,
+            connection: 256 << 20,
             idle: Duration::from_secs(15 * 60),
         }
     }

@@ -12,6 +12,10 @@
     clippy::panic,
     clippy::arithmetic_side_effects
 )]
+#![cfg_attr(
+    test,
+    allow(clippy::indexing_slicing, reason = "a test may fail loudly")
+)]
 
 use std::collections::HashMap;
 
@@ -22,9 +26,15 @@ use crate::time::Timestamp;
 mod connection;
 mod conversation;
 mod exchange;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod limits;
+mod served;
+#[cfg(test)]
+mod tests;
 
 pub use limits::Limits;
+pub use served::{Answered, Served};
 
 use connection::Connection;
 
@@ -41,6 +51,10 @@ pub enum Output {
     },
     /// The call is over.
     Finished(Box<Call>),
+    /// The process has read the head of a request that it is to answer, a call or not.
+    Serving(Box<Served>),
+    /// It has answered it, or never will. Comes after the call is over, if it was one.
+    Answered(Answered),
     /// What the source may do with the rest of this connection.
     Verdict {
         connection: ConnectionId,

@@ -6,6 +6,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
+use crate::engine::{Answered, Served};
 use crate::event::{ConnectionId, Event, EventKind, Origin};
 use crate::llm::Call;
 use crate::time::ClockOffset;
@@ -13,8 +14,10 @@ use crate::time::ClockOffset;
 pub mod cost;
 pub mod process;
 pub mod tokens;
+pub mod trace;
 
 use cost::{Cost, Prices};
+use trace::{Seed, Trace, Tracer};
 
 /// A call with all that is known of its place. Not redacted: only
 /// [`redact`](crate::redact) takes it on.
@@ -24,6 +27,7 @@ pub struct EnrichedCall {
     pub origin: Arc<Origin>,
     pub host: Option<Arc<str>>,
     pub clock: ClockOffset,
+    pub trace: Trace,
     /// What it cost the process that made it; known of finished calls only.
     pub cost: Option<Cost>,
     /// Its tokens were counted by us; see [`tokens`].
@@ -38,18 +42,37 @@ impl EnrichedCall {
     }
 }
 
+/// A served request for which calls were made, with all that is known of its place. Not
+/// redacted.
+#[derive(Clone, Debug)]
+pub struct EnrichedRequest {
+    pub served: Box<Served>,
+    pub answer: Answered,
+    pub origin: Arc<Origin>,
+    pub host: Option<Arc<str>>,
+    pub clock: ClockOffset,
+    pub trace: Trace,
+}
+
 /// Connections whose facts are kept at most; beyond it the oldest are forgotten.
 const MAX_CONNECTIONS: usize = 1 << 17;
 
 /// Closed connections whose facts are kept for calls that end a little later.
 const MAX_CLOSED: usize = 1 << 10;
 
-/// Joins calls to the facts of their connections.
+/// Joins calls to the facts of their connections, and to each other.
 #[derive(Debug, Default)]
 pub struct Joiner {
     clock: ClockOffset,
     host: Option<Arc<str>>,
-    origins: HashMap<ConnectionId, Arc<Origin>>,
+    origins: Origins,
+    tracer: Tracer,
+}
+
+/// What is known of each connection.
+#[derive(Debug, Default)]
+pub struct Origins {
+    known: HashMap<ConnectionId, Arc<Origin>>,
     /// In the order of their opening; holds closed ones, too, for a while.
     opened: VecDeque<ConnectionId>,
     closed: VecDeque<ConnectionId>,
@@ -57,37 +80,54 @@ pub struct Joiner {
 
 impl Joiner {
     pub fn new(clock: ClockOffset, host: Option<&str>) -> Self {
+        let host: Option<Arc<str>> = host.map(Arc::from);
+        let seed = Seed {
+            host: host.clone(),
+            clock,
+        };
         Self {
             clock,
-            host: host.map(Arc::from),
-            ..Self::default()
+            host,
+            origins: Origins::default(),
+            tracer: Tracer::new(seed),
         }
     }
 
     /// Takes note of the facts in `event`.
     pub fn observe(&mut self, event: &Event<'_>) {
-        match &event.kind {
-            EventKind::Open(origin) => self.open(event.connection, origin),
-            EventKind::Data { .. } => {}
-            EventKind::Close => {
-                self.closed.push_back(event.connection);
-                if self.closed.len() > MAX_CLOSED
-                    && let Some(oldest) = self.closed.pop_front()
-                {
-                    self.origins.remove(&oldest);
-                }
-            }
-        }
+        self.origins.observe(event);
     }
 
     /// What is known of `connection`.
     pub fn origin(&self, connection: ConnectionId) -> Arc<Origin> {
-        self.origins.get(&connection).cloned().unwrap_or_default()
+        self.origins.of(connection)
     }
 
-    pub fn join(&self, call: Call) -> EnrichedCall {
+    /// Takes note of a request that a process is to answer.
+    pub fn serving(&mut self, served: Box<Served>) {
+        let pid = self.origins.of(served.connection).pid;
+        self.tracer.serving(served, pid);
+    }
+
+    /// Takes note of its end; gives it back where a call was made for it and it is none
+    /// itself.
+    pub fn answered(&mut self, answer: Answered) -> Option<EnrichedRequest> {
+        let (served, trace) = self.tracer.answered(&answer)?;
+        Some(EnrichedRequest {
+            origin: self.origins.of(served.connection),
+            host: self.host.clone(),
+            clock: self.clock,
+            served,
+            answer,
+            trace,
+        })
+    }
+
+    /// A call that goes on.
+    pub fn started(&mut self, call: Call) -> EnrichedCall {
         EnrichedCall {
-            origin: self.origin(call.connection),
+            trace: self.tracer.place(&call, &self.origins),
+            origin: self.origins.of(call.connection),
             host: self.host.clone(),
             clock: self.clock,
             cost: None,
@@ -96,17 +136,50 @@ impl Joiner {
         }
     }
 
+    /// A call that is over.
+    pub fn finished(&mut self, call: Call) -> EnrichedCall {
+        let enriched = self.started(call);
+        self.tracer.finished(&enriched.call);
+        enriched
+    }
+
+    /// Calls that could not be put below one of the requests that their process had in hand.
+    pub fn ambiguous(&self) -> u64 {
+        self.tracer.ambiguous()
+    }
+}
+
+impl Origins {
+    fn observe(&mut self, event: &Event<'_>) {
+        match &event.kind {
+            EventKind::Open(origin) => self.open(event.connection, origin),
+            EventKind::Data { .. } => {}
+            EventKind::Close => {
+                self.closed.push_back(event.connection);
+                if self.closed.len() > MAX_CLOSED
+                    && let Some(oldest) = self.closed.pop_front()
+                {
+                    self.known.remove(&oldest);
+                }
+            }
+        }
+    }
+
+    fn of(&self, connection: ConnectionId) -> Arc<Origin> {
+        self.known.get(&connection).cloned().unwrap_or_default()
+    }
+
     fn open(&mut self, connection: ConnectionId, origin: &Origin) {
-        if let Some(known) = self.origins.get_mut(&connection) {
+        if let Some(known) = self.known.get_mut(&connection) {
             Arc::make_mut(known).update(origin.clone());
             return;
         }
-        self.origins.insert(connection, Arc::new(origin.clone()));
+        self.known.insert(connection, Arc::new(origin.clone()));
         self.opened.push_back(connection);
         if self.opened.len() > MAX_CONNECTIONS
             && let Some(oldest) = self.opened.pop_front()
         {
-            self.origins.remove(&oldest);
+            self.known.remove(&oldest);
         }
     }
 }
@@ -153,7 +226,7 @@ mod tests {
             joiner.observe(&event(connection, EventKind::Close));
         }
         assert_eq!(joiner.origin(ConnectionId(1)).pid, None);
-        assert_eq!(joiner.origins.len(), MAX_CLOSED);
+        assert_eq!(joiner.origins.known.len(), MAX_CLOSED);
     }
 
     #[test]
@@ -163,6 +236,6 @@ mod tests {
             joiner.observe(&open(connection, 7));
         }
         assert_eq!(joiner.origin(ConnectionId(0)).pid, None);
-        assert_eq!(joiner.origins.len(), MAX_CONNECTIONS);
+        assert_eq!(joiner.origins.known.len(), MAX_CONNECTIONS);
     }
 }

@@ -5,10 +5,9 @@ use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use super::jsonl;
-use super::semconv::{self, Conventions};
+use super::semconv::Conventions;
 use super::worker::Sink;
-use crate::redact::Record;
+use super::{Outgoing, jsonl};
 
 /// Where lines go.
 #[derive(Debug)]
@@ -99,11 +98,11 @@ fn rename(from: &Path, to: &Path) -> io::Result<()> {
 }
 
 impl Sink for JsonLines {
-    fn take(&mut self, record: &Record) -> io::Result<()> {
-        if !semconv::is_sampled(record) {
-            return Ok(());
-        }
-        let line = jsonl::spelled(record, self.conventions)?;
+    fn take(&mut self, record: &Outgoing) -> io::Result<()> {
+        let line = match record {
+            Outgoing::Call(record) => jsonl::spelled(record, self.conventions)?,
+            Outgoing::Served(record) => jsonl::served_line(record)?,
+        };
         match &mut self.lines {
             Lines::Stdout => writeln!(io::stdout().lock(), "{line}"),
             Lines::File(file) => file.write(&line),

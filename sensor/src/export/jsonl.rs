@@ -2,11 +2,13 @@
 //!
 //! In: a [`Record`]. Out: a line without its line feed.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 
 use super::semconv::{self, Attributes, Conventions};
-use crate::redact::Record;
+use crate::redact::{Record, ServedRecord};
 
 /// The line of `record`.
 pub fn line(record: &Record) -> serde_json::Result<String> {
@@ -18,9 +20,14 @@ pub fn spelled(record: &Record, conventions: Conventions) -> serde_json::Result<
     serde_json::to_string(&Line::new(record, conventions))
 }
 
+/// The line of a request that was served, in the same form.
+pub fn served_line(record: &ServedRecord) -> serde_json::Result<String> {
+    serde_json::to_string(&Line::served(record))
+}
+
 #[derive(Serialize)]
 struct Line<'a> {
-    name: String,
+    name: Cow<'a, str>,
     kind: &'static str,
     trace_id: String,
     span_id: String,
@@ -70,14 +77,14 @@ impl Serialize for Map<'_> {
 
 impl<'a> Line<'a> {
     fn new(record: &'a Record, conventions: Conventions) -> Self {
-        let ids = semconv::ids(record);
+        let trace = record.trace();
         let error = record.call().error.as_ref();
         Self {
-            name: semconv::span_name(record.call()),
+            name: semconv::span_name(record.call()).into(),
             kind: semconv::span_kind(record.call()),
-            trace_id: format!("{:032x}", ids.trace),
-            span_id: format!("{:016x}", ids.span),
-            parent_span_id: ids.parent.map(|id| format!("{id:016x}")),
+            trace_id: format!("{:032x}", trace.trace),
+            span_id: format!("{:016x}", trace.span),
+            parent_span_id: trace.parent.map(|p| format!("{:016x}", p.span)),
             start_time_unix_nano: record.start_unix_nanos().to_string(),
             end_time_unix_nano: record.end_unix_nanos().to_string(),
             status: Status {
@@ -95,6 +102,27 @@ impl<'a> Line<'a> {
             attributes: Map(semconv::spelled(record, conventions)),
         }
     }
+
+    fn served(record: &'a ServedRecord) -> Self {
+        let trace = record.trace();
+        let failed = record.answer().status.is_some_and(|status| status >= 500);
+        Self {
+            name: (&*record.served().method).into(),
+            kind: "server",
+            trace_id: format!("{:032x}", trace.trace),
+            span_id: format!("{:016x}", trace.span),
+            parent_span_id: trace.parent.map(|p| format!("{:016x}", p.span)),
+            start_time_unix_nano: record.start_unix_nanos().to_string(),
+            end_time_unix_nano: record.end_unix_nanos().to_string(),
+            status: Status {
+                code: if failed { "error" } else { "unset" },
+                message: None,
+            },
+            links: None,
+            resource: Map(semconv::served_resource(record)),
+            attributes: Map(semconv::served_attributes(record)),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -107,10 +135,11 @@ mod tests {
     use super::*;
     use crate::enrich::EnrichedCall;
     use crate::enrich::cost::{Cost, Usd};
+    use crate::enrich::trace::Seed;
     use crate::event::{ConnectionId, Origin, Role};
     use crate::llm::call::{
-        Call, CallId, Capture, ChatMessage, Failure, Media, MediaSource, Part, Request, Response,
-        Server, Timing, Usage,
+        self, Call, CallId, Capture, ChatMessage, Failure, Media, MediaSource, Name, Part, Request,
+        Response, Server, Timing, TraceContext, Usage,
     };
     use crate::redact::{Content, Policy};
     use crate::time::{ClockOffset, Timestamp};
@@ -140,6 +169,8 @@ mod tests {
             id: CallId(1),
             connection: ConnectionId(7),
             role: Role::Client,
+            thread: None,
+            context: None,
             operation: "chat".into(),
             provider: "openai".into(),
             dialect: "openai.chat",
@@ -263,7 +294,13 @@ mod tests {
     fn enriched(change: impl FnOnce(&mut Call)) -> EnrichedCall {
         let mut call = call();
         change(&mut call);
+        let clock = ClockOffset::from_nanos(1_760_000_000_000_000_000);
+        let seed = Seed {
+            host: Some("box".into()),
+            clock,
+        };
         EnrichedCall {
+            trace: seed.place(&call),
             call,
             origin: Arc::new(Origin {
                 pid: Some(42),
@@ -272,8 +309,8 @@ mod tests {
                 peer: "[::1]:443".parse().ok(),
                 ..Origin::default()
             }),
-            host: Some("box".into()),
-            clock: ClockOffset::from_nanos(1_760_000_000_000_000_000),
+            host: seed.host,
+            clock,
             cost: None,
             is_estimated: false,
         }
@@ -325,6 +362,30 @@ mod tests {
             assert_valid("gen-ai-output-messages.json", &wrong);
         });
         assert!(refused.is_err());
+    }
+
+    #[test]
+    fn a_method_of_mcp_has_the_name_of_its_tool() {
+        let named = |extra: &[(&'static str, &str)]| {
+            let line = printed(Content::Off, |call| {
+                call.request.model = None;
+                call.operation = Name::Borrowed("execute_tool");
+                let extra = extra.iter();
+                call.extra = extra
+                    .map(|(name, value)| {
+                        (Name::Borrowed(name), call::Value::String((*value).into()))
+                    })
+                    .collect();
+            });
+            line["name"].clone()
+        };
+        let tool = [
+            ("gen_ai.tool.name", "add"),
+            ("mcp.method.name", "tools/call"),
+        ];
+        assert_eq!(named(&tool), "tools/call add");
+        assert_eq!(named(&[("mcp.method.name", "initialize")]), "initialize");
+        assert_eq!(named(&tool[..1]), "execute_tool");
     }
 
     #[test]
@@ -381,25 +442,23 @@ mod tests {
     }
 
     #[test]
-    fn a_call_joins_the_trace_that_it_was_sent_with() {
-        let sent = |text: &str| {
-            let value = crate::llm::call::Value::String(text.into());
-            printed(Content::Off, |call| {
-                call.extra.push(("llmtap.trace.traceparent".into(), value));
-            })
-        };
-        let line = sent("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
+    fn a_line_says_where_it_stands_in_its_trace() {
+        let sent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        let line = printed(Content::Off, |call| {
+            call.context = TraceContext::parse(sent)
+        });
         assert_eq!(line["trace_id"], "0af7651916cd43dd8448eb211c80319c");
         assert_eq!(line["parent_span_id"], "b7ad6b7169203331");
+        let attributes = &line["attributes"];
+        assert_eq!(attributes["llmtap.trace.parent.source"], "sent");
+        assert_eq!(attributes["llmtap.trace.parent.confidence"], "certain");
         let alone = printed(Content::Off, |_| {});
-        for wrong in [
-            "",
-            "00-0-0-01",
-            "00-00000000000000000000000000000000-b7ad6b7169203331-01",
-        ] {
-            assert_eq!(sent(wrong)["trace_id"], alone["trace_id"], "{wrong}");
-            assert!(sent(wrong)["parent_span_id"].is_null());
-        }
+        assert!(alone["parent_span_id"].is_null());
+        assert!(
+            alone["attributes"]
+                .get("llmtap.trace.parent.source")
+                .is_none()
+        );
     }
 
     #[test]

@@ -8,6 +8,9 @@
 //!                                                     -> metrics <- health; prometheus and otlp read them
 //! ```
 
+use crate::enrich::trace::Trace;
+use crate::redact::{Record, ServedRecord};
+
 pub mod file;
 pub mod jsonl;
 pub mod message;
@@ -20,3 +23,37 @@ pub mod semconv;
 pub mod serve;
 pub mod spool;
 pub mod worker;
+
+/// What leaves as a span.
+#[derive(Clone, Debug)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "most are calls, and each lies on the heap for itself"
+)]
+pub enum Outgoing {
+    Call(Record),
+    /// A request for which a process made calls.
+    Served(ServedRecord),
+}
+
+impl Outgoing {
+    /// Bytes of memory, roughly.
+    pub fn weight(&self) -> usize {
+        match self {
+            Self::Call(record) => record.weight(),
+            Self::Served(_) => size_of::<ServedRecord>() + SERVED,
+        }
+    }
+
+    /// Whether it is one of those that are kept.
+    pub fn is_sampled(&self) -> bool {
+        let (trace, share): (&Trace, f64) = match self {
+            Self::Call(record) => (record.trace(), record.share()),
+            Self::Served(record) => (record.trace(), record.share()),
+        };
+        semconv::is_sampled(trace, share)
+    }
+}
+
+/// About what the texts of a served request take.
+const SERVED: usize = 512;

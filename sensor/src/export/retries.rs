@@ -7,7 +7,6 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
-use super::semconv;
 use crate::event::Role;
 use crate::redact::{Record, SpanRef};
 use crate::time::Timestamp;
@@ -56,10 +55,9 @@ impl Retries {
             record.link_retry(earlier.span);
         }
         if asks_for_another(record) {
-            let ids = semconv::ids(record);
             let span = SpanRef {
-                trace: ids.trace,
-                span: ids.span,
+                trace: record.trace().trace,
+                span: record.trace().span,
             };
             let end = timing.end;
             self.failed.insert(request.clone(), Attempt { span, end });
@@ -119,10 +117,9 @@ mod tests {
     }
 
     fn span(record: &Record) -> SpanRef {
-        let ids = semconv::ids(record);
         SpanRef {
-            trace: ids.trace,
-            span: ids.span,
+            trace: record.trace().trace,
+            span: record.trace().span,
         }
     }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::enrich::EnrichedCall;
+use crate::enrich::trace::Seed;
 use crate::event::{ConnectionId, Origin, Role};
 use crate::llm::call::{Call, CallId, Capture, Request, Response, Server, Timing, Usage};
 use crate::redact::{Content, Policy, Record};
@@ -15,6 +16,8 @@ pub fn enriched(change: impl FnOnce(&mut Call, &mut Origin)) -> EnrichedCall {
         id: CallId(1),
         connection: ConnectionId(1),
         role: Role::Client,
+        thread: None,
+        context: None,
         operation: "chat".into(),
         provider: "openai".into(),
         dialect: "openai.chat",
@@ -53,6 +56,7 @@ pub fn enriched(change: impl FnOnce(&mut Call, &mut Origin)) -> EnrichedCall {
     };
     change(&mut call, &mut origin);
     EnrichedCall {
+        trace: Seed::default().place(&call),
         call,
         origin: Arc::new(origin),
         host: None,

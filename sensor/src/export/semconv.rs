@@ -11,10 +11,11 @@ use serde::Serialize;
 
 use super::message::{Messages, OutputMessages, Parts};
 use crate::enrich::cost::Usd;
+use crate::enrich::trace::{Known, Trace};
 use crate::event::{Origin, Role};
 use crate::llm::Call;
 use crate::llm::call::{Request, Response, Timing, Usage, Value};
-use crate::redact::Record;
+use crate::redact::{Record, ServedRecord};
 
 pub mod metrics;
 mod openinference;
@@ -175,73 +176,18 @@ pub fn span_kind(call: &Call) -> &'static str {
     }
 }
 
-/// Identity of the span of a call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ids {
-    pub trace: u128,
-    pub span: u64,
-    /// The span that the call says it belongs to.
-    pub parent: Option<u64>,
-}
-
-/// Ids that follow from the call alone, so that a replay gives the same again: those
-/// that it was sent with, or else made up.
-pub fn ids(record: &Record) -> Ids {
-    let call = record.call();
-    let host = record.host().unwrap_or_default();
-    let half = |seed: u64| {
-        let seed = host.bytes().fold(mix(seed), |h, b| mix(h ^ u64::from(b)));
-        [
-            call.connection.0,
-            call.id.0,
-            call.timing.start.as_nanos(),
-            record.start_unix_nanos(),
-        ]
-        .into_iter()
-        .fold(seed, |h, n| mix(h ^ n))
-        // An id of zero is invalid in OpenTelemetry.
-        .max(1)
-    };
-    let (trace, parent) = match sent_context(call) {
-        Some((trace, parent)) => (trace, Some(parent)),
-        None => (u128::from(half(1)) << 64 | u128::from(half(2)), None),
-    };
-    Ids {
-        trace,
-        span: half(3),
-        parent,
-    }
-}
-
-/// Trace and parent of a `traceparent` (W3C Trace Context, 3.2) that came with the call.
-fn sent_context(call: &Call) -> Option<(u128, u64)> {
-    let is_context = |name: &str| name == "llmtap.trace.traceparent";
-    let value = call.extra.iter().find(|(name, _)| is_context(name));
-    let Some((_, Value::String(text))) = value else {
-        return None;
-    };
-    let mut fields = text.split('-');
-    let (version, trace, parent) = (fields.next()?, fields.next()?, fields.next()?);
-    if version.len() != 2 || trace.len() != 32 || parent.len() != 16 {
-        return None;
-    }
-    let trace = u128::from_str_radix(trace, 16).ok()?;
-    let parent = u64::from_str_radix(parent, 16).ok()?;
-    (trace != 0 && parent != 0).then_some((trace, parent))
-}
-
-/// A permutation of 64 bits in which each bit of the input moves half of the output's.
-fn mix(n: u64) -> u64 {
-    let n = n.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let n = (n ^ (n >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let n = (n ^ (n >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    n ^ (n >> 31)
-}
-
 /// What made the call, or served it.
 pub fn resource(record: &Record) -> Attributes<'_> {
+    place(record.origin(), record.host())
+}
+
+/// What served the request.
+pub fn served_resource(record: &ServedRecord) -> Attributes<'_> {
+    place(record.origin(), record.host())
+}
+
+fn place<'a>(origin: &'a Origin, host: Option<&'a str>) -> Attributes<'a> {
     let mut out = Attributes::default();
-    let origin = record.origin();
     let exe = origin.exe.as_deref();
     let file = exe.and_then(|exe| Path::new(exe).file_name()?.to_str());
     out.known("service.name", service_name(origin));
@@ -249,7 +195,7 @@ pub fn resource(record: &Record) -> Attributes<'_> {
     out.known("process.executable.name", file.or(origin.comm.as_deref()));
     out.known("process.executable.path", exe);
     out.known("container.id", origin.container.as_deref());
-    out.known("host.name", record.host());
+    out.known("host.name", host);
     out
 }
 
@@ -304,18 +250,39 @@ fn is_content(name: &str) -> bool {
     NAMES.contains(&name) || openinference::is_content(name)
 }
 
-/// Whether the call is one of those of its trace that are kept; the same for all calls
-/// of a trace.
-pub fn is_sampled(record: &Record) -> bool {
+/// Whether a trace is one of those that are kept; the same for all spans of a trace.
+pub fn is_sampled(trace: &Trace, share: f64) -> bool {
     // The random part of an id is its end (W3C Trace Context, 3.2.2.3).
     const BITS: u32 = 56;
-    let random = ids(record).trace & ((1 << BITS) - 1);
+    let random = trace.trace & ((1 << BITS) - 1);
     #[allow(
         clippy::cast_precision_loss,
         reason = "a share of traces is no exact number"
     )]
     let place = random as f64 / (1_u64 << BITS) as f64;
-    place < record.share()
+    place < share
+}
+
+/// All that is known of a served request; its name is its method alone, because what of
+/// its path is fixed is not known.
+pub fn served_attributes(record: &ServedRecord) -> Attributes<'_> {
+    let (served, origin) = (record.served(), record.origin());
+    let mut out = Attributes::default();
+    out.set("http.request.method", &*served.method);
+    out.known("url.path", served.path.as_deref());
+    let scheme = |tls: &str| if tls == "none" { "http" } else { "https" };
+    out.known("url.scheme", origin.tls.as_deref().map(scheme));
+    out.known("server.address", served.host.as_deref());
+    let port = served.port.or(origin.local.map(|local| local.port()));
+    out.known("server.port", port.map(i64::from));
+    let status = record.answer().status;
+    out.known("http.response.status_code", status.map(i64::from));
+    let failed = status.filter(|status| *status >= 500);
+    out.known("error.type", failed.map(|status| status.to_string()));
+    sockets(&mut out, origin);
+    out.set("llmtap.connection.id", served.connection.0);
+    parent(&mut out, record.trace());
+    out
 }
 
 /// All that is known of the call.
@@ -339,6 +306,7 @@ pub fn attributes(record: &Record) -> Attributes<'_> {
     out.known("error.type", call.error.as_ref().map(|e| &*e.kind));
     server(&mut out, record);
     capture(&mut out, record);
+    parent(&mut out, record.trace());
     content(&mut out, call);
     for (name, value) in &call.extra {
         out.set(&**name, value);
@@ -415,6 +383,11 @@ fn server<'a>(out: &mut Attributes<'a>, record: &'a Record) {
     out.known("url.path", server.path.as_deref());
     out.known("http.response.status_code", server.status.map(i64::from));
     out.known("user_agent.original", server.user_agent.as_deref());
+    sockets(out, origin);
+    out.known("llmtap.server.request.id", server.request_id.as_deref());
+}
+
+fn sockets(out: &mut Attributes<'_>, origin: &Origin) {
     out.known(
         "network.peer.address",
         origin.peer.map(|a| a.ip().to_string()),
@@ -431,7 +404,6 @@ fn server<'a>(out: &mut Attributes<'a>, record: &'a Record) {
         "network.local.port",
         origin.local.map(|a| i64::from(a.port())),
     );
-    out.known("llmtap.server.request.id", server.request_id.as_deref());
 }
 
 fn capture<'a>(out: &mut Attributes<'a>, record: &'a Record) {
@@ -443,6 +415,14 @@ fn capture<'a>(out: &mut Attributes<'a>, record: &'a Record) {
     out.known("llmtap.capture.lost_bytes", lost);
     out.known("llmtap.capture.truncated", present(call.capture.truncated));
     out.known("llmtap.capture.inferred", present(call.capture.inferred));
+}
+
+/// How the parent span is known, which no field of a span says.
+fn parent(out: &mut Attributes<'_>, trace: &Trace) {
+    let known = trace.parent.map(|parent| parent.known);
+    out.known("llmtap.trace.parent.source", known.map(Known::name));
+    let confidence = known.map(|known| known.confidence().name());
+    out.known("llmtap.trace.parent.confidence", confidence);
 }
 
 fn content<'a>(out: &mut Attributes<'a>, call: &'a Call) {

@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
-use crate::redact::Record;
+use super::Outgoing;
 
 /// Where records end up.
 pub trait Sink: Send {
-    fn take(&mut self, record: &Record) -> io::Result<()>;
+    fn take(&mut self, record: &Outgoing) -> io::Result<()>;
 
     /// Called when nothing more waits.
     fn flush(&mut self) -> io::Result<()> {
@@ -58,7 +58,7 @@ struct Queue {
 
 #[derive(Debug, Default)]
 struct Waiting {
-    records: VecDeque<Arc<Record>>,
+    records: VecDeque<Arc<Outgoing>>,
     bytes: usize,
     closed: bool,
 }
@@ -90,12 +90,12 @@ impl Worker {
     }
 
     /// Never waits: where there is no room, the oldest record goes.
-    pub fn push(&self, record: &Arc<Record>) {
+    pub fn push(&self, record: &Arc<Outgoing>) {
         self.queue.push(record);
     }
 
     /// Waits for room, for records that can be read as slowly as they are written.
-    pub fn push_patiently(&self, record: &Arc<Record>) {
+    pub fn push_patiently(&self, record: &Arc<Outgoing>) {
         self.queue.wait_for_room();
         self.queue.push(record);
     }
@@ -144,7 +144,7 @@ impl Queue {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn push(&self, record: &Arc<Record>) {
+    fn push(&self, record: &Arc<Outgoing>) {
         let mut waiting = self.lock();
         waiting.bytes += record.weight();
         waiting.records.push_back(Arc::clone(record));
@@ -170,7 +170,7 @@ impl Queue {
         }
     }
 
-    fn pop(&self) -> Option<Arc<Record>> {
+    fn pop(&self) -> Option<Arc<Outgoing>> {
         let record = self.lock().pop();
         self.taken.notify_one();
         record
@@ -202,7 +202,7 @@ impl Queue {
 }
 
 impl Waiting {
-    fn pop(&mut self) -> Option<Arc<Record>> {
+    fn pop(&mut self) -> Option<Arc<Outgoing>> {
         let record = self.records.pop_front()?;
         self.bytes -= record.weight();
         Some(record)
@@ -223,16 +223,19 @@ mod tests {
     }
 
     impl Sink for Slow {
-        fn take(&mut self, record: &Record) -> io::Result<()> {
+        fn take(&mut self, record: &Outgoing) -> io::Result<()> {
             let _ = self.go.recv();
-            self.taken
-                .send(record.call().id.0)
-                .map_err(io::Error::other)
+            let Outgoing::Call(record) = record else {
+                return Ok(());
+            };
+            let taken = self.taken.send(record.call().id.0);
+            taken.map_err(io::Error::other)
         }
     }
 
-    fn numbered(id: u64) -> Arc<Record> {
-        Arc::new(record(|call, _| call.id = crate::llm::CallId(id)))
+    fn numbered(id: u64) -> Arc<Outgoing> {
+        let record = record(|call, _| call.id = crate::llm::CallId(id));
+        Arc::new(Outgoing::Call(record))
     }
 
     #[test]

@@ -8,11 +8,94 @@ use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::h2::H2;
+use super::h2::hpack::{Broken, Decoder, Field};
 use super::websocket::WebSocket;
-use super::{Connection, ExchangeEvent, ExchangeId, Step};
+use super::{Connection, Detection, ExchangeEvent, ExchangeId, Step};
 use crate::event::{Direction, Missing};
 use crate::stream::Segment;
 use crate::time::Timestamp;
+
+/// HTTP/1, found already: the script goes on behind a first request. What it turns into
+/// (a tunnel) is found out from whole segments, so then nothing is compared.
+pub fn http1(script: &[u8]) {
+    let [whole, cut] = [usize::MAX, 1].map(|most| {
+        let mut connection = Connection::new();
+        let mut digest = Digest::default();
+        let start = Segment::Data(b"GET / HTTP/1.1\r\n\r\n");
+        connection.feed(
+            Direction::Write,
+            Timestamp::default(),
+            start,
+            &mut |event| digest.add(&event),
+        );
+        let mut is_http = true;
+        run(
+            script,
+            most,
+            &mut digest,
+            &mut |direction, at, segment, out| {
+                match segment {
+                    Some(segment) => connection.feed(direction, at, segment, out),
+                    None => return connection.close(at, out),
+                }
+                is_http &= connection.detection() == Detection::Match;
+            },
+        );
+        is_http.then(|| digest.exchanges())
+    });
+    if let (Some(whole), Some(cut)) = (whole, cut) {
+        assert_eq!(whole, cut, "a cut changed what came out");
+    }
+}
+
+/// Header blocks of one direction, each behind its length. Who missed some of the first
+/// may know less of the fields that follow, and nothing else.
+pub fn hpack(script: &[u8]) {
+    let Some((&missed, mut rest)) = script.split_first() else {
+        return;
+    };
+    let mut blocks = Vec::new();
+    while let Some((&[high, low], after)) = rest.split_first_chunk() {
+        let length = usize::from(u16::from_be_bytes([high, low]));
+        let (block, after) = after.split_at_checked(length).unwrap_or((after, &[]));
+        blocks.push(block);
+        rest = after;
+    }
+    let (mut witness, mut late) = (Decoder::new(), Decoder::new());
+    late.forget();
+    for (n, block) in blocks.into_iter().enumerate() {
+        let (seen, result) = fields(&mut witness, block);
+        if n < usize::from(missed) {
+            continue;
+        }
+        let (known, late_result) = fields(&mut late, block);
+        if result.is_err() {
+            // After an error of the peers' nobody's table is in step.
+            return;
+        }
+        assert!(late_result.is_ok(), "broken for the late one alone");
+        assert_eq!(seen.len(), known.len());
+        for (seen, known) in seen.iter().zip(&known) {
+            let agree = seen.is_none() || known.is_none() || seen == known;
+            assert!(agree, "{known:?} was {seen:?}");
+        }
+    }
+}
+
+/// A name and a value.
+type Named = (String, String);
+
+/// What a block decodes to: `None` for a field that is unknown.
+fn fields(decoder: &mut Decoder, block: &[u8]) -> (Vec<Option<Named>>, Result<(), Broken>) {
+    let mut fields = Vec::new();
+    let result = decoder.decode(block, &mut |field| {
+        fields.push(match field {
+            Field::Known { name, value, .. } => Some((name.to_owned(), value.to_owned())),
+            Field::Unknown => None,
+        });
+    });
+    (fields, result)
+}
 
 /// HTTP/2, from its start or from amid it.
 pub fn http2(script: &[u8]) {
@@ -25,15 +108,17 @@ pub fn http2(script: &[u8]) {
     });
 }
 
-/// WebSocket, where the handshake agreed on compression.
+/// WebSocket, with and without compression.
 pub fn websocket(script: &[u8]) {
-    holds_however_cut(script, |feed| {
-        let mut socket = WebSocket::new(ExchangeId(0), Some("permessage-deflate"));
-        feed(&mut |direction, at, segment, out| match segment {
-            Some(segment) => socket.feed(direction, at, segment, out),
-            None => socket.close(at, out),
+    for extensions in ["none", "permessage-deflate"] {
+        holds_however_cut(script, |feed| {
+            let mut socket = WebSocket::new(ExchangeId(0), Some(extensions));
+            feed(&mut |direction, at, segment, out| match segment {
+                Some(segment) => socket.feed(direction, at, segment, out),
+                None => socket.close(at, out),
+            });
         });
-    });
+    }
 }
 
 /// A connection of which nothing is known. To find out what it speaks takes whole
@@ -60,11 +145,7 @@ fn holds_however_cut(script: &[u8], with: impl Fn(&mut dyn FnMut(Dissector<'_>))
     let [whole, cut] = [usize::MAX, 1].map(|most| {
         let mut digest = Digest::default();
         with(&mut |dissector| run(script, most, &mut digest, dissector));
-        digest
-            .0
-            .into_values()
-            .map(|e| (e.over, e.hash.finish()))
-            .collect::<Vec<_>>()
+        digest.exchanges()
     });
     assert_eq!(whole, cut, "a cut changed what came out");
 }
@@ -113,12 +194,20 @@ struct Exchange {
 }
 
 impl Digest {
+    /// Of each exchange, in order: whether it is over, and a hash of all its steps.
+    fn exchanges(self) -> Vec<(bool, u64)> {
+        let exchanges = self.0.into_values();
+        exchanges.map(|e| (e.over, e.hash.finish())).collect()
+    }
+
     fn add(&mut self, event: &ExchangeEvent<'_>) {
         let exchange = self.0.entry(event.exchange.0).or_default();
         assert!(!exchange.over, "{:?} after the end", event.step);
         match &event.step {
             Step::RequestBody(Segment::Data(bytes)) => exchange.bytes(b'q', event.at, bytes),
             Step::ResponseBody(Segment::Data(bytes)) => exchange.bytes(b'r', event.at, bytes),
+            // How much of it came out before its compression broke is up to the decoder.
+            Step::WebSocket { missing, .. } if !missing.is_none() => {}
             step => (event.at, format!("{step:?}")).hash(&mut exchange.hash),
         }
         exchange.over = matches!(event.step, Step::Over);

@@ -4,33 +4,57 @@
 //! field passes; what leaves this file says only that the field was there.
 
 use std::borrow::Cow;
+use std::ops::Range;
+
+use memchr::{memchr_iter, memchr2, memchr3, memrchr};
 
 /// Fields of a head or trailer, names in lower case, in order of appearance.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Fields(Vec<(Box<str>, Box<str>)>);
+pub struct Fields {
+    /// Names and values, one after the other.
+    text: String,
+    /// Where in it the name and the value of each field end.
+    ends: Vec<(usize, usize)>,
+}
 
 impl Fields {
+    /// None yet, with room for so many fields of so many bytes together.
+    pub fn with_capacity(fields: usize, bytes: usize) -> Self {
+        Self {
+            text: String::with_capacity(bytes),
+            ends: Vec::with_capacity(fields),
+        }
+    }
+
     /// Adds a field; the value of a credential is replaced by the empty string, and so
     /// is that of a credential in a URL.
     pub fn push(&mut self, name: &str, value: &str) {
-        let name = name.to_ascii_lowercase();
-        let value = redact(&name, value.trim_ascii());
-        self.0.push((name.into_boxed_str(), value.into()));
+        let start = self.text.len();
+        self.text.push_str(name);
+        let name = self.text.get_mut(start..).unwrap_or_default();
+        name.make_ascii_lowercase();
+        let value = redact(name, value.trim_ascii());
+        let name = self.text.len();
+        self.text.push_str(&value);
+        self.ends.push((name, self.text.len()));
     }
 
     /// The first value of `name` (given in lower case).
     pub fn first(&self, name: &str) -> Option<&str> {
-        self.iter().find(|(n, _)| *n == name).map(|(_, v)| v)
+        self.all(name).next()
     }
 
     /// Every value of `name` (given in lower case), in order.
-    pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        self.iter().filter(move |(n, _)| *n == name).map(|(_, v)| v)
+    pub fn all<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a str> {
+        self.spans()
+            .filter(|(span, _)| span.len() == name.len())
+            .filter(|(span, _)| self.text.get(span.clone()) == Some(name))
+            .map(|(_, span)| self.text.get(span).unwrap_or_default())
     }
 
     /// The members of the comma-separated list that all fields `name` (given in lower
     /// case) make up together (RFC 9110, section 5.6.1).
-    pub fn list<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+    pub fn list<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a str> {
         self.all(name)
             .flat_map(|value| value.split(','))
             .map(str::trim_ascii)
@@ -51,11 +75,23 @@ impl Fields {
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(n, v)| (&**n, &**v))
+        let text = |span| self.text.get(span).unwrap_or_default();
+        self.spans()
+            .map(move |(name, value)| (text(name), text(value)))
     }
 
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.ends.is_empty()
+    }
+
+    /// Where the name and the value of each field lie.
+    fn spans(&self) -> impl Iterator<Item = (Range<usize>, Range<usize>)> {
+        let mut start = 0;
+        self.ends.iter().map(move |(name, value)| {
+            let spans = (start..*name, *name..*value);
+            start = *value;
+            spans
+        })
     }
 }
 
@@ -73,45 +109,53 @@ pub fn redact<'a>(name: &str, value: &'a str) -> Cow<'a, str> {
 
 /// Whether the field `name` (lower case) carries something that authenticates.
 pub fn is_credential(name: &str) -> bool {
-    const EXACT: [&str; 14] = [
-        "authorization",
-        "proxy-authorization",
-        "authentication-info",
-        "proxy-authentication-info",
-        "cookie",
-        "cookie2",
-        "set-cookie",
-        "set-cookie2",
-        "token",
-        "apikey",
-        "x-apikey",
-        "dpop",
-        // Browsers have no other place for the key of a realtime session.
-        "sec-websocket-protocol",
-        "x-auth",
-    ];
-    const SUFFIXES: [&str; 11] = [
-        "-key",
-        "-token",
-        "-secret",
-        "-authorization",
-        "-auth",
-        "-password",
-        "-passwd",
-        "-signature",
-        "-credential",
-        "-credentials",
-        "-cookie",
-    ];
-    const HARMLESS: [&str; 2] = ["idempotency-key", "sec-websocket-key"];
-    EXACT.contains(&name)
-        || name == "api-key"
-        || name.contains("jwt")
-        || (SUFFIXES.iter().any(|suffix| name.ends_with(suffix)) && !HARMLESS.contains(&name))
+    let is_named = matches!(
+        name,
+        "authorization"
+            | "proxy-authorization"
+            | "authentication-info"
+            | "proxy-authentication-info"
+            | "cookie"
+            | "cookie2"
+            | "set-cookie"
+            | "set-cookie2"
+            | "token"
+            | "apikey"
+            | "x-apikey"
+            | "dpop"
+            // Browsers have no other place for the key of a realtime session.
+            | "sec-websocket-protocol"
+            | "x-auth"
+    );
+    let last = memrchr(b'-', name.as_bytes()).and_then(|dash| name.get(dash..));
+    let ends_so = matches!(
+        last.unwrap_or_default(),
+        "-key"
+            | "-token"
+            | "-secret"
+            | "-authorization"
+            | "-auth"
+            | "-password"
+            | "-passwd"
+            | "-signature"
+            | "-credential"
+            | "-credentials"
+            | "-cookie"
+    );
+    let is_harmless = matches!(name, "idempotency-key" | "sec-websocket-key");
+    let is_jwt = |at| name.get(at..).is_some_and(|rest| rest.starts_with("jwt"));
+    is_named || (ends_so && !is_harmless) || memchr_iter(b'j', name.as_bytes()).any(is_jwt)
 }
 
 /// Whether a value is an `Authorization` under another name.
 pub fn is_authorization(value: &str) -> bool {
+    // Most values end their case here.
+    if !matches!(
+        value.as_bytes(),
+        [b'a' | b'A' | b'b' | b'B' | b'd' | b'D', ..]
+    ) {
+        return false;
+    }
     ["bearer ", "basic ", "digest ", "aws4-hmac-"]
         .iter()
         .any(|scheme| {
@@ -194,7 +238,10 @@ fn percent_decoded(text: &str) -> impl Iterator<Item = char> {
 /// A request target or another URL without the values of credentials: those in its
 /// query or fragment, and the user information before its host.
 pub fn redact_url(url: &str) -> Cow<'_, str> {
-    let url = match url.split_once("://") {
+    if memchr3(b':', b'?', b'#', url.as_bytes()).is_none() {
+        return Cow::Borrowed(url);
+    }
+    let url = match split_scheme(url) {
         Some((scheme, rest)) => {
             let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
             let (authority, path) = rest.split_at(end);
@@ -205,9 +252,10 @@ pub fn redact_url(url: &str) -> Cow<'_, str> {
         }
         None => Cow::Borrowed(url),
     };
-    let Some((path, query)) = url.split_once(['?', '#']) else {
+    let Some(query) = memchr2(b'?', b'#', url.as_bytes()) else {
         return url;
     };
+    let (path, query) = url.split_at(query);
     let secret = |pair: &str| {
         pair.split_once('=')
             .is_some_and(|(name, value)| !value.is_empty() && is_query_credential(name))
@@ -218,7 +266,6 @@ pub fn redact_url(url: &str) -> Cow<'_, str> {
     }
     let mut clean = String::with_capacity(url.len());
     clean.push_str(path);
-    clean.extend(url.get(path.len()..).and_then(|rest| rest.chars().next()));
     for piece in query.split_inclusive(SEPARATORS) {
         let pair = piece.trim_end_matches(SEPARATORS);
         match pair.split_once('=') {
@@ -231,6 +278,14 @@ pub fn redact_url(url: &str) -> Cow<'_, str> {
         clean.push_str(piece.get(pair.len()..).unwrap_or(""));
     }
     Cow::Owned(clean)
+}
+
+/// What comes before the first `://`, and what comes after it.
+fn split_scheme(url: &str) -> Option<(&str, &str)> {
+    memchr_iter(b':', url.as_bytes()).find_map(|colon| {
+        let (scheme, rest) = url.split_at_checked(colon)?;
+        Some((scheme, rest.strip_prefix("://")?))
+    })
 }
 
 /// An authority without `user:password@`.

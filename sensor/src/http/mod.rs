@@ -37,11 +37,13 @@ pub mod h2;
 pub mod head;
 #[cfg(test)]
 mod testing;
+pub mod trace_context;
 pub mod websocket;
 
 pub use connection::{Connection, Faults};
 pub use detect::Detection;
 pub use head::{Fields, RequestHead, ResponseHead};
+pub use trace_context::TraceContext;
 
 /// Numbers the exchanges of one connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

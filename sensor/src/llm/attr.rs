@@ -61,7 +61,6 @@ pub(super) const MCP_PROTOCOL: &str = "mcp.protocol.version";
 pub(super) const MCP_RESOURCE: &str = "mcp.resource.uri";
 pub(super) const RPC_REQUEST_ID: &str = "jsonrpc.request.id";
 pub(super) const RPC_STATUS: &str = "rpc.response.status_code";
-pub(super) const TRACEPARENT: &str = "llmtap.trace.traceparent";
 
 /// Attributes kept of one call.
 const MAX_ATTRIBUTES: usize = 96;

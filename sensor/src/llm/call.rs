@@ -7,6 +7,7 @@ use std::borrow::Cow;
 
 pub use super::timing::Gaps;
 use crate::event::ConnectionId;
+pub use crate::http::TraceContext;
 use crate::time::Timestamp;
 
 /// A string that is mostly one of our constants.
@@ -22,6 +23,10 @@ pub struct Call {
     pub connection: ConnectionId,
     /// Which side of the call the traced process is; see [`crate::event::Role`].
     pub role: crate::event::Role,
+    /// The thread that moved the head of the request.
+    pub thread: Option<u32>,
+    /// The trace that the request says it belongs to.
+    pub context: Option<TraceContext>,
     /// `gen_ai.operation.name`, or a name of our own where it has none.
     pub operation: Name,
     /// `gen_ai.provider.name`.

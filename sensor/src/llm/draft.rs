@@ -8,7 +8,8 @@ use std::borrow::Cow;
 use super::api::route::{self, Route};
 use super::api::{Ask, Dialect, Event};
 use super::call::{
-    Call, CallId, Capture, Completeness, Failure, Name, Request, Response, Timing, Usage, Value,
+    Call, CallId, Capture, Completeness, Failure, Name, Request, Response, Server, Timing, Usage,
+    Value,
 };
 use super::frame::Frame;
 use super::reply::Reply;
@@ -35,10 +36,13 @@ pub struct Draft {
     route: Option<Route>,
     /// The path alone speaks for the dialect: the body must agree.
     doubtful: bool,
-    content_type: Box<str>,
+    /// The request's content type, where that says how its parts are told apart.
+    multipart: Option<Box<str>>,
     ask: Ask,
     /// The request has been read.
     asked: bool,
+    /// Bytes that it was read from.
+    ask_bytes: usize,
     reply: Reply,
     /// The reply is known to be a stream.
     streams: bool,
@@ -71,12 +75,15 @@ impl Draft {
                 && route.as_ref().is_some_and(|route| route.method.is_none()),
             frame,
             route,
-            content_type: content_type.into(),
+            multipart: content_type
+                .starts_with("multipart/")
+                .then(|| content_type.into()),
             ask: Ask {
                 content: options.content,
                 ..Ask::default()
             },
             asked: false,
+            ask_bytes: 0,
             reply: Reply::new(options.content),
             streams: false,
             holed: false,
@@ -100,8 +107,9 @@ impl Draft {
             frame,
             route: Some(Route::to(dialect)),
             doubtful: false,
-            content_type: Box::default(),
+            multipart: None,
             asked: true,
+            ask_bytes: 0,
             reply: Reply::new(ask.content),
             ask,
             streams: true,
@@ -124,6 +132,7 @@ impl Draft {
             return false;
         }
         self.asked = true;
+        self.ask_bytes = text.len();
         let mended = matches!(text, Cow::Owned(_)) && route.method.is_none();
         self.ask.whole = body.missing.is_none() && !mended;
         self.ask.request.model = route.model.as_deref().map(percent_decoded);
@@ -135,6 +144,14 @@ impl Draft {
         }
         route.dialect.request(&text, &mut self.ask);
         true
+    }
+
+    /// Bytes that the contents kept of it came from.
+    pub fn held_bytes(&self) -> usize {
+        match self.ask.content {
+            true => self.ask_bytes.saturating_add(self.reply.held_bytes()),
+            false => 0,
+        }
     }
 
     pub fn response_head(&mut self, at: Timestamp, head: &ResponseHead) {
@@ -201,7 +218,8 @@ impl Draft {
             inferred: self.frame.inferred,
             ..Capture::default()
         };
-        let mut call = self.outline(id, connection, role, capture)?;
+        let server = self.frame.server.clone();
+        let mut call = self.outline(id, connection, role, server, capture)?;
         call.request = self.ask.request.clone();
         call.extra = self.ask.attributes.to_vec();
         Some(call)
@@ -222,8 +240,14 @@ impl Draft {
         }
         self.timing.end = self.timing.end.max(end);
         capture.inferred |= self.frame.inferred;
-        let mut call = self.outline(id, connection, role, capture)?;
-        call.error = self.failure(&capture);
+        capture.truncated |= self.reply.is_cut();
+        if capture.truncated && capture.completeness == Completeness::Complete {
+            capture.completeness = Completeness::Truncated;
+        }
+        let error = self.failure(&capture);
+        let server = std::mem::take(&mut self.frame.server);
+        let mut call = self.outline(id, connection, role, server, capture)?;
+        call.error = error;
         self.reply.metered.update(self.frame.tokens);
         call.usage = self.reply.usage();
         let conversation = self.reply.conversation_id.take();
@@ -266,6 +290,7 @@ impl Draft {
         id: CallId,
         connection: ConnectionId,
         role: Role,
+        server: Server,
         capture: Capture,
     ) -> Option<Call> {
         let dialect = self.route.as_ref()?.dialect;
@@ -276,10 +301,18 @@ impl Draft {
             id,
             connection,
             role,
+            thread: self.frame.thread,
+            // What the message says is nearer to it than what its carrier says.
+            context: self
+                .ask
+                .context
+                .as_ref()
+                .or(self.frame.context.as_ref())
+                .cloned(),
             operation: Name::Borrowed(operation),
             provider: Name::Borrowed(self.frame.provider(home)),
             dialect: dialect.name(),
-            server: self.frame.server.clone(),
+            server,
             request: Request::default(),
             response: Response::default(),
             usage: Usage::default(),
@@ -292,6 +325,7 @@ impl Draft {
 
     fn event(&mut self, at: Timestamp, name: Option<&str>, text: &str) {
         self.streams = true;
+        self.reply.reads(text.len());
         let text = text.trim_ascii();
         if text == "[DONE]" {
             self.reply.ended = true;
@@ -393,8 +427,8 @@ impl Draft {
             let message = body.grpc_message();
             return Cow::Owned(method.request.read(&message).into_owned());
         }
-        if self.content_type.starts_with("multipart/") {
-            let fields = multipart::fields(&self.content_type, body.head);
+        if let Some(content_type) = &self.multipart {
+            let fields = multipart::fields(content_type, body.head);
             return Cow::Owned(fields.unwrap_or_default());
         }
         readable(body)

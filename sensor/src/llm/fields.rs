@@ -1,7 +1,7 @@
 //! What the fields of a head tell of a call: ids, rate limits, counts.
 
 use super::attr::{self, Attributes};
-use super::call::Value;
+use super::call::{Name, Value};
 use super::usage::Tokens;
 use crate::http::Fields;
 
@@ -29,7 +29,7 @@ pub(super) fn request_id(fields: &Fields) -> Option<Box<str>> {
 pub(super) fn response(fields: &Fields, attributes: &mut Attributes) {
     for (name, value) in fields.iter() {
         if let Some(limit) = rate_limit(name) {
-            attributes.header(format!("{}{limit}", attr::RATE_LIMIT), Some(value));
+            attributes.header(limit, Some(value));
         }
     }
     for (field, name) in [
@@ -65,9 +65,9 @@ pub(super) fn response(fields: &Fields, attributes: &mut Attributes) {
     }
 }
 
-/// `remaining.tokens` for `x-ratelimit-remaining-tokens` and for
-/// `anthropic-ratelimit-tokens-remaining`.
-fn rate_limit(name: &str) -> Option<String> {
+/// The attribute for a field: `….remaining.tokens` for `x-ratelimit-remaining-tokens` and
+/// for `anthropic-ratelimit-tokens-remaining`.
+fn rate_limit(name: &str) -> Option<Name> {
     let name = name.strip_prefix("x-").unwrap_or(name);
     let name = name.strip_prefix("anthropic-").unwrap_or(name);
     let rest = name.strip_prefix("ratelimit-")?;
@@ -79,26 +79,35 @@ fn rate_limit(name: &str) -> Option<String> {
                 .and_then(|what| what.strip_suffix('-')),
         };
         if let Some(what) = what {
-            return Some(format!("{kind}.{what}"));
+            return Some(name_of(kind, what));
         }
         if rest == kind {
-            return Some(kind.to_owned());
+            return Some(Name::Owned([attr::RATE_LIMIT, kind].concat()));
         }
     }
     None
 }
 
+fn name_of(kind: &str, what: &str) -> Name {
+    Name::Borrowed(match (kind, what) {
+        ("limit", "requests") => "llmtap.rate_limit.limit.requests",
+        ("limit", "tokens") => "llmtap.rate_limit.limit.tokens",
+        ("remaining", "requests") => "llmtap.rate_limit.remaining.requests",
+        ("remaining", "tokens") => "llmtap.rate_limit.remaining.tokens",
+        ("reset", "requests") => "llmtap.rate_limit.reset.requests",
+        ("reset", "tokens") => "llmtap.rate_limit.reset.tokens",
+        _ => return Name::Owned([attr::RATE_LIMIT, kind, ".", what].concat()),
+    })
+}
+
 /// Counts that a response's head gives (Bedrock).
 pub(super) fn tokens(fields: &Fields) -> Tokens {
-    let count = |what: &str| {
-        let name = format!("x-amzn-bedrock-{what}-token-count");
-        fields.first(&name).and_then(|v| v.parse().ok())
-    };
+    let count = |name| fields.first(name)?.parse().ok();
     Tokens {
-        input: count("input"),
-        output: count("output"),
-        cache_read: count("cache-read-input"),
-        cache_write: count("cache-write-input"),
+        input: count("x-amzn-bedrock-input-token-count"),
+        output: count("x-amzn-bedrock-output-token-count"),
+        cache_read: count("x-amzn-bedrock-cache-read-input-token-count"),
+        cache_write: count("x-amzn-bedrock-cache-write-input-token-count"),
         cache_is_apart: true,
         ..Tokens::default()
     }
@@ -128,7 +137,8 @@ mod tests {
             ("x-ratelimit-abusepenalty-active", None),
             ("x-request-id", None),
         ] {
-            assert_eq!(rate_limit(field).as_deref(), want, "{field}");
+            let want = want.map(|rest| format!("llmtap.rate_limit.{rest}"));
+            assert_eq!(rate_limit(field).as_deref(), want.as_deref(), "{field}");
         }
     }
 }

@@ -7,15 +7,17 @@ use super::provider::{self, Provider};
 use super::rpc;
 use super::usage::Tokens;
 use crate::event::{Origin, Role};
-use crate::http::{Fields, RequestHead, ResponseHead};
+use crate::http::{Fields, RequestHead, ResponseHead, TraceContext};
 
 #[derive(Clone, Debug)]
 pub(super) struct Frame {
     pub(super) provider: Option<&'static Provider>,
     pub(super) server: Server,
+    pub(super) thread: Option<u32>,
+    pub(super) context: Option<TraceContext>,
     /// Some field of a head was hidden.
     pub(super) inferred: bool,
-    /// Attributes that the response's head gives.
+    /// Attributes that heads and trailers give.
     pub(super) attributes: Attributes,
     /// Counts that the response's head gives.
     pub(super) tokens: Tokens,
@@ -45,8 +47,10 @@ impl Frame {
                 user_agent: head.fields.first("user-agent").map(Into::into),
                 ..Server::default()
             },
+            thread: origin.tid,
+            context: TraceContext::of(&head.fields),
             inferred: head.partial,
-            attributes: Attributes::default(),
+            attributes: asked(&head.fields),
             tokens: Tokens::default(),
             binary: false,
             rpc: None,
@@ -102,4 +106,16 @@ impl Frame {
     pub(super) fn failed(&self) -> Option<u16> {
         self.server.status.filter(|status| *status >= 400)
     }
+}
+
+/// Attributes that a request's head gives.
+fn asked(fields: &Fields) -> Attributes {
+    let mut attributes = Attributes::default();
+    for (field, name) in [
+        ("mcp-protocol-version", attr::MCP_PROTOCOL),
+        ("mcp-session-id", attr::MCP_SESSION),
+    ] {
+        attributes.header(name, fields.first(field));
+    }
+    attributes
 }

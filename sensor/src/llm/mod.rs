@@ -29,6 +29,8 @@ mod draft;
 mod error;
 mod fields;
 mod frame;
+#[doc(hidden)]
+pub mod fuzz;
 mod json;
 mod multipart;
 mod partial;

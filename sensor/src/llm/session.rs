@@ -36,9 +36,12 @@ impl Session {
         setup.ask.content = options.content;
         let model = head.query("model").or(head.query("deployment"));
         setup.ask.request.model = model.map(super::text::percent_decoded);
+        let mut frame = Frame::of(head, origin);
+        // Whoever shook hands need not be who asks.
+        frame.thread = None;
         Some(Self {
             conversation,
-            frame: Frame::of(head, origin),
+            frame,
             setup,
             turn: None,
             since: None,
@@ -78,6 +81,7 @@ impl Session {
     }
 
     fn client(&mut self, at: Timestamp, text: &str) -> Option<Box<Draft>> {
+        self.setup.said = self.setup.said.saturating_add(text.len());
         match self.conversation.client(text, &mut self.setup) {
             Effect::Ask if self.turn.is_none() => {
                 self.begin(at);
@@ -120,6 +124,7 @@ impl Session {
         turn.get_or_insert_with(|| {
             let mut ask = setup.ask.clone();
             ask.request.messages = std::mem::take(&mut setup.pending);
+            setup.said = 0;
             ask.request.stream = Some(true);
             let began = since.take().unwrap_or(at);
             Box::new(Draft::turn(

@@ -196,7 +196,7 @@ fn attach_hook(
     let mut links = vec![];
     // Returns first: an entry whose return goes unseen would be taken for a call in flight.
     if let Some(exit) = &hook.exit {
-        let program = load::exit_program(exit);
+        let program = load::exit_program(hook.function, exit);
         let sites = match exit {
             Exit::Return => std::slice::from_ref(&hook.entry),
             Exit::Sites(sites) => sites,

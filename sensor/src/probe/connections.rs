@@ -20,6 +20,8 @@ struct Connection {
     owner: Option<(u32, Key)>,
     write: Progress,
     read: Progress,
+    /// The thread that its events were last told to be of; 0 is none.
+    thread: u32,
     /// Time of its last record.
     last: u64,
 }
@@ -66,7 +68,9 @@ impl Connections {
         origin: Origin,
         sink: &mut dyn FnMut(Event<'_>),
     ) {
-        self.entry(header).owner = Some(owner);
+        let connection = self.entry(header);
+        connection.owner = Some(owner);
+        connection.thread = origin.tid.unwrap_or(0);
         self.update(header, origin, sink);
     }
 
@@ -79,6 +83,9 @@ impl Connections {
     pub fn data(&mut self, header: &Header, bytes: &[u8], sink: &mut dyn FnMut(Event<'_>)) {
         let connection = self.entry(header);
         let id = connection.id;
+        if header.tid != 0 && std::mem::replace(&mut connection.thread, header.tid) != header.tid {
+            sink(event(id, header.at, EventKind::Open(thread(header.tid))));
+        }
         let (opposite, progress) = connection.side(header.direction ^ 1);
         let before = progress.advance(header.opposite, header.opposite_cut, 0);
         let (direction, progress) = connection.side(header.direction);
@@ -117,6 +124,14 @@ impl Connections {
     /// The connection is over, after all that `end` counts.
     pub fn close(&mut self, kernel: u64, end: &Closing, at: u64, sink: &mut dyn FnMut(Event<'_>)) {
         self.settle(kernel, end, at, sink);
+        if let Some(connection) = self.by_kernel.remove(&kernel) {
+            self.by_id.remove(&connection.id);
+            sink(event(connection.id, at, EventKind::Close));
+        }
+    }
+
+    /// The connection turned out to be part of another; what was told of it stays as it is.
+    pub fn absorb(&mut self, kernel: u64, at: u64, sink: &mut dyn FnMut(Event<'_>)) {
         if let Some(connection) = self.by_kernel.remove(&kernel) {
             self.by_id.remove(&connection.id);
             sink(event(connection.id, at, EventKind::Close));
@@ -174,6 +189,7 @@ impl Connections {
                 owner: None,
                 write: Progress::default(),
                 read: Progress::default(),
+                thread: 0,
                 last: header.at,
             }
         });
@@ -204,6 +220,14 @@ impl Connection {
     }
 }
 
+/// Another thread moves the bytes that follow.
+fn thread(tid: u32) -> Box<Origin> {
+    Box::new(Origin {
+        tid: Some(tid),
+        ..Origin::default()
+    })
+}
+
 fn event(connection: ConnectionId, at: u64, kind: EventKind<'_>) -> Event<'_> {
     Event {
         connection,
@@ -228,6 +252,8 @@ mod tests {
             kind: 0,
             direction,
             reserved: 0,
+            tid: 0,
+            padding: 0,
         }
     }
 
@@ -293,6 +319,30 @@ mod tests {
             "1:Write+3-0/0 1:Write+0-2/5 1:Read+1-0/0 1:Write+1-0/0"
         );
         assert_eq!(connections.lost(), 2);
+    }
+
+    #[test]
+    fn a_thread_is_told_when_it_takes_over() {
+        let mut connections = Connections::default();
+        let mut threads = vec![];
+        let mut sink = |event: Event<'_>| match event.kind {
+            EventKind::Open(origin) => threads.push(origin.tid),
+            EventKind::Data { .. } => threads.push(None),
+            EventKind::Close => {}
+        };
+        let origin = Origin {
+            tid: Some(4),
+            ..Origin::default()
+        };
+        let owner = (40, Key { pid: 0, object: 9 });
+        connections.open(&header(9, 0, 0, 0), owner, origin, &mut sink);
+        for (position, tid) in [4, 5, 5, 0, 4].into_iter().enumerate() {
+            let mut header = header(9, WRITE, position as u64, 0);
+            header.tid = tid;
+            connections.data(&header, b"a", &mut sink);
+        }
+        let told: Vec<_> = threads.into_iter().flatten().collect();
+        assert_eq!(told, [4, 5, 4]);
     }
 
     #[test]

@@ -23,7 +23,15 @@ const TRACEPOINTS: [(&str, &str); 3] = [
     ("syscall_exit", "sys_exit"),
 ];
 
-const PROBES: [&str; 13] = [
+const PROBES: [&str; 22] = [
+    "aead_seal",
+    "aead_seal_scatter",
+    "aead_open",
+    "aead_open_gather",
+    "aead_opened",
+    "aead_returns",
+    "ring_seal",
+    "ring_open",
     "ssl_read",
     "ssl_read_ex",
     "ssl_write",
@@ -31,6 +39,7 @@ const PROBES: [&str; 13] = [
     "ssl_write_ex2",
     "ssl_free",
     "ssl_ctrl",
+    "ssl_sendfile",
     "ssl_returned",
     "ssl_returns",
     "nspr_recv",
@@ -50,16 +59,29 @@ pub fn entry_program(function: Function) -> Option<&'static str> {
         Function::WriteEx2 => Some("ssl_write_ex2"),
         Function::Free => Some("ssl_free"),
         Function::Ctrl => Some("ssl_ctrl"),
+        Function::SendFile => Some("ssl_sendfile"),
         // The socket is told by the system calls that carry the records.
         Function::SetFd | Function::SetBio => None,
+        Function::AeadSeal => Some("aead_seal"),
+        Function::AeadSealScatter => Some("aead_seal_scatter"),
+        Function::AeadOpen => Some("aead_open"),
+        Function::AeadOpenGather => Some("aead_open_gather"),
+        Function::RingSeal => Some("ring_seal"),
+        Function::RingOpen => Some("ring_open"),
         Function::GoRead { .. } => Some("go_read"),
         Function::GoWrite => Some("go_write"),
         Function::GoClose => Some("go_close"),
     }
 }
 
-pub fn exit_program(exit: &Exit) -> &'static str {
+pub fn exit_program(function: Function, exit: &Exit) -> &'static str {
+    let opens = matches!(
+        function,
+        Function::AeadOpen | Function::AeadOpenGather | Function::RingOpen
+    );
     match exit {
+        Exit::Return if opens => "aead_opened",
+        Exit::Sites(_) if opens => "aead_returns",
         Exit::Return => "ssl_returned",
         Exit::Sites(_) => "ssl_returns",
     }

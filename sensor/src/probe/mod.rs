@@ -35,15 +35,19 @@ mod btf;
 mod clock;
 mod connections;
 mod error;
+#[doc(hidden)]
+pub mod fuzz;
 mod go;
 mod load;
 mod origin;
+mod pending;
 mod process;
 mod record;
 mod sensor;
 mod spool;
 mod status;
 mod tables;
+mod teller;
 mod watch;
 
 pub use attach::Image;

@@ -6,7 +6,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use llmtap_common::conn::Socket;
-use llmtap_common::record::{Closing, Header, Opening, ProcessRecord, kind};
+use llmtap_common::record::{Closing, Header, Joining, Opening, ProcessRecord, kind};
 use zerocopy::FromBytes;
 
 /// A record of the ring `EVENTS`.
@@ -16,6 +16,7 @@ pub enum Record<'a> {
     Data(&'a [u8]),
     Close(Closing),
     ServerName(&'a [u8]),
+    Join(Joining),
 }
 
 /// `None` where the record is shorter than it says, or of no known kind.
@@ -27,6 +28,7 @@ pub fn parse(bytes: &[u8]) -> Option<(Header, Record<'_>)> {
         kind::DATA => Record::Data(payload()?),
         kind::CLOSE => Record::Close(Closing::read_from_prefix(body).ok()?.0),
         kind::SERVER_NAME => Record::ServerName(payload()?),
+        kind::JOIN => Record::Join(Joining::read_from_prefix(body).ok()?.0),
         _ => return None,
     };
     Some((header, record))
@@ -86,6 +88,8 @@ mod tests {
             kind,
             direction: 0,
             reserved: 0,
+            tid: 7,
+            padding: 0,
         }
     }
 

@@ -9,14 +9,12 @@ use std::time::Duration;
 use llmtap_common::conn::Connection;
 use llmtap_common::record::Closing;
 
-use super::connections::Connections;
 use super::load::Programs;
-use super::origin::{origin, server_name};
-use super::process::Processes;
-use super::record::{self, Record};
+use super::record;
 use super::spool::{self, Spool};
 use super::status::{Loss, Status};
-use super::tables::{self, Losses};
+use super::tables::{Connections, Losses};
+use super::teller::Teller;
 use super::watch::{Coverage, News, Watch};
 use super::{Options, ProbeError, clock};
 use crate::event::{ConnectionId, Event, Verdict};
@@ -25,12 +23,10 @@ use crate::event::{ConnectionId, Event, Verdict};
 pub struct Sensor {
     watch: Watch,
     events: Spool,
-    kernel: tables::Connections,
+    kernel: Connections,
     losses: Arc<Losses>,
-    connections: Connections,
-    processes: Processes,
+    teller: Teller,
     gone: Vec<Gone>,
-    closed: Totals,
     /// Whether sockets and new files can be followed.
     sockets: bool,
     stage: Stage,
@@ -52,13 +48,6 @@ struct Gone {
     sweeps: u64,
 }
 
-/// Sums over connections that are over.
-#[derive(Clone, Copy, Debug, Default)]
-struct Totals {
-    refused: u64,
-    unreadable: u64,
-}
-
 /// Bytes of records handed on in one go: verdicts, which follow from them, should not wait.
 const BATCH: usize = 4 << 20;
 
@@ -70,7 +59,7 @@ impl Sensor {
         let losses = Arc::new(Losses::of(&mut programs)?);
         let events = Spool::start(programs.map("EVENTS")?, options.backlog_bytes)
             .map_err(ProbeError::Thread)?;
-        let kernel = tables::Connections::of(&mut programs)?;
+        let kernel = Connections::of(&mut programs)?;
         let mut coverage = Coverage::new(programs, Arc::clone(&losses))?;
         coverage.begin(&options.pids)?;
         Ok(Self {
@@ -78,10 +67,8 @@ impl Sensor {
             events,
             kernel,
             losses,
-            connections: Connections::default(),
-            processes: Processes::default(),
+            teller: Teller::default(),
             gone: vec![],
-            closed: Totals::default(),
             sockets,
             stage: Stage::Running,
         })
@@ -102,6 +89,8 @@ impl Sensor {
         if !self.drain_events(sink) {
             return true;
         }
+        let is_over = self.stage != Stage::Running;
+        self.teller.hurry(is_over, self.watch.images(), sink);
         for gone in std::mem::take(&mut self.gone) {
             if gone.sweeps <= sweeps {
                 self.exited(gone.pid, sink);
@@ -124,7 +113,7 @@ impl Sensor {
 
     /// What may be left out of a connection from now on.
     pub fn set_verdict(&mut self, connection: ConnectionId, verdict: Verdict) {
-        if let Some(id) = self.connections.kernel_id(connection) {
+        if let Some(id) = self.teller.connections.kernel_id(connection) {
             self.kernel.decide(id, verdict);
         }
     }
@@ -133,12 +122,12 @@ impl Sensor {
         let counters = self.losses.sum();
         Status {
             images: self.watch.images().all(),
-            connections: self.connections.len(),
-            lost_bytes: self.connections.lost(),
+            connections: self.teller.connections.len(),
+            lost_bytes: self.teller.connections.lost(),
             sockets: self.sockets,
             loss: Loss {
-                refused: self.closed.refused,
-                unreadable: self.closed.unreadable,
+                refused: self.teller.refused,
+                unreadable: self.teller.unreadable,
                 untracked: counters.untracked,
                 processes: counters.processes,
             },
@@ -153,23 +142,18 @@ impl Sensor {
         self.stage = Stage::Settled;
         let open: Vec<_> = self.kernel.iter().collect();
         for connection in open {
-            self.count(connection.refused, connection.unreadable);
             let end = closing(&connection);
-            self.connections
+            self.teller.count(&end);
+            self.teller
+                .connections
                 .settle(connection.id, &end, clock::boot_time(), sink);
         }
-    }
-
-    fn count(&mut self, refused: u32, unreadable: u32) {
-        let closed = &mut self.closed;
-        closed.refused = closed.refused.saturating_add(refused.into());
-        closed.unreadable = closed.unreadable.saturating_add(unreadable.into());
     }
 
     fn drain_news(&mut self) {
         for news in self.watch.news() {
             match news {
-                News::Executed(pid, identity) => self.processes.executed(pid, identity),
+                News::Executed(pid, identity) => self.teller.processes.executed(pid, identity),
                 // A sweep that is under way may be past its last record.
                 News::Exited(pid) => self.gone.push(Gone {
                     pid,
@@ -187,37 +171,24 @@ impl Sensor {
                 return true;
             };
             handled = handled.saturating_add(item.len());
-            let Some((header, record)) = record::parse(item) else {
-                continue;
-            };
-            let connections = &mut self.connections;
-            match record {
-                Record::Data(bytes) => connections.data(&header, bytes, sink),
-                Record::Open(opening) => {
-                    let origin = origin(&opening, &mut self.processes, self.watch.images());
-                    connections.open(&header, (opening.pid, opening.key), origin, sink);
-                }
-                Record::Close(end) => {
-                    connections.close(header.connection, &end, header.at, sink);
-                    self.count(end.refused, end.unreadable);
-                }
-                Record::ServerName(name) => {
-                    connections.update(&header, server_name(name), sink);
-                }
+            if let Some((header, record)) = record::parse(item) {
+                self.teller.take(&header, record, self.watch.images(), sink);
             }
         }
         false
     }
 
     fn exited(&mut self, pid: u32, sink: &mut dyn FnMut(Event<'_>)) {
-        self.processes.exited(pid);
-        for (id, key) in self.connections.of_process(pid) {
+        self.teller.processes.exited(pid);
+        for (id, key) in self.teller.connections.of_process(pid) {
             let Some(connection) = self.kernel.take(&key).filter(|c| c.id == id) else {
                 continue;
             };
-            self.count(connection.refused, connection.unreadable);
             let end = closing(&connection);
-            self.connections.close(id, &end, clock::boot_time(), sink);
+            self.teller.count(&end);
+            self.teller
+                .connections
+                .close(id, &end, clock::boot_time(), sink);
         }
     }
 }
@@ -226,7 +197,7 @@ impl fmt::Debug for Sensor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Sensor")
             .field("watch", &self.watch)
-            .field("connections", &self.connections)
+            .field("teller", &self.teller)
             .finish_non_exhaustive()
     }
 }

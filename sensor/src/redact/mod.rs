@@ -5,13 +5,17 @@
 
 use std::sync::Arc;
 
-use crate::enrich::EnrichedCall;
+use crate::engine::{Answered, Served};
 use crate::enrich::cost::{self, Cost};
+use crate::enrich::trace::Trace;
+use crate::enrich::{EnrichedCall, EnrichedRequest};
 use crate::event::Origin;
 use crate::llm::Call;
 use crate::llm::call::Request;
 use crate::time::ClockOffset;
 
+#[doc(hidden)]
+pub mod fuzz;
 mod rewrite;
 pub mod rules;
 pub mod select;
@@ -47,6 +51,7 @@ pub struct Record {
     origin: Arc<Origin>,
     host: Option<Arc<str>>,
     clock: ClockOffset,
+    trace: Trace,
     cost: Option<Cost>,
     is_estimated: bool,
     weight: usize,
@@ -72,6 +77,11 @@ impl Record {
 
     pub fn host(&self) -> Option<&str> {
         self.host.as_deref()
+    }
+
+    /// Where its span stands.
+    pub fn trace(&self) -> &Trace {
+        &self.trace
     }
 
     pub fn cost(&self) -> Option<&Cost> {
@@ -117,7 +127,64 @@ impl Record {
     }
 }
 
+/// A request that a process served, for which it made calls, with everything removed that
+/// was to be hidden: the span that those calls stand below.
+#[derive(Clone, Debug)]
+pub struct ServedRecord {
+    served: Box<Served>,
+    answer: Answered,
+    origin: Arc<Origin>,
+    host: Option<Arc<str>>,
+    clock: ClockOffset,
+    trace: Trace,
+    share: f64,
+}
+
+impl ServedRecord {
+    /// Of how many like it one is to be kept, from 0 to 1.
+    pub fn share(&self) -> f64 {
+        self.share
+    }
+
+    pub fn served(&self) -> &Served {
+        &self.served
+    }
+
+    pub fn answer(&self) -> &Answered {
+        &self.answer
+    }
+
+    pub fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    pub fn host(&self) -> Option<&str> {
+        self.host.as_deref()
+    }
+
+    /// Where its span stands.
+    pub fn trace(&self) -> &Trace {
+        &self.trace
+    }
+
+    pub fn start_unix_nanos(&self) -> u64 {
+        self.clock.unix_nanos(self.served.began)
+    }
+
+    pub fn end_unix_nanos(&self) -> u64 {
+        self.clock.unix_nanos(self.answer.at)
+    }
+}
+
 impl Policy {
+    pub fn apply_served(&self, enriched: EnrichedRequest) -> ServedRecord {
+        let rewrite = Rewrite {
+            mask: self.content != Content::Full,
+            ..Rewrite::default()
+        };
+        served_record(enriched, &rewrite, 1.0)
+    }
+
     pub fn apply(&self, enriched: EnrichedCall) -> Record {
         let rewrite = Rewrite {
             mask: self.content == Content::Redacted,
@@ -139,6 +206,7 @@ fn record(enriched: EnrichedCall, content: Content, rewrite: &Rewrite<'_>, share
         origin,
         host,
         clock,
+        trace,
         cost,
         is_estimated,
     } = enriched;
@@ -152,10 +220,36 @@ fn record(enriched: EnrichedCall, content: Content, rewrite: &Rewrite<'_>, share
         origin,
         host,
         clock,
+        trace,
         cost,
         is_estimated,
         share,
         retry_of: None,
+    }
+}
+
+/// The same for a request that was served. Paths of a service of the user's own may name
+/// people.
+fn served_record(enriched: EnrichedRequest, rewrite: &Rewrite<'_>, share: f64) -> ServedRecord {
+    let EnrichedRequest {
+        mut served,
+        answer,
+        origin,
+        host,
+        clock,
+        trace,
+    } = enriched;
+    if let Some(path) = &mut served.path {
+        rewrite.masked(path);
+    }
+    ServedRecord {
+        served,
+        answer,
+        origin,
+        host,
+        clock,
+        trace,
+        share,
     }
 }
 

@@ -163,7 +163,7 @@ impl Rewrite<'_> {
         *text = string.into();
     }
 
-    fn masked(&self, text: &mut Box<str>) {
+    pub(super) fn masked(&self, text: &mut Box<str>) {
         if let Some(masked) = self.mask(text) {
             *text = masked.into();
         }

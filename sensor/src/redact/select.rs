@@ -6,8 +6,8 @@
 use std::time::Duration;
 
 use super::rewrite::{Patterns, Rewrite};
-use super::{Content, Record, record};
-use crate::enrich::EnrichedCall;
+use super::{Content, Record, ServedRecord, record, served_record};
+use crate::enrich::{EnrichedCall, EnrichedRequest};
 
 /// What is kept; the first rule that matches a call decides what differs from the rest.
 #[derive(Clone, Debug, Default)]
@@ -88,6 +88,14 @@ impl Rule {
     }
 }
 
+impl Rule {
+    /// Whether it is about all that a service does.
+    fn is_of_service(&self, service: Option<&str>) -> bool {
+        let is_general = self.provider.is_none() && self.path.is_none();
+        is_general && fits(self.service.as_ref(), service)
+    }
+}
+
 fn fits(wanted: Option<&Matcher>, text: Option<&str>) -> bool {
     wanted.is_none_or(|matcher| text.is_some_and(|text| matcher.fits(text)))
 }
@@ -120,6 +128,29 @@ impl Selection {
             share.0
         };
         Some(record(enriched, content, &rewrite, share))
+    }
+
+    /// The record of a request that was served; `None` where nothing of its service may
+    /// leave. `whole`: a call that was made for it is kept whatever the share.
+    pub fn apply_served(
+        &self,
+        enriched: EnrichedRequest,
+        service: Option<&str>,
+        whole: bool,
+    ) -> Option<ServedRecord> {
+        let rule = self.rules.iter().find(|rule| rule.is_of_service(service));
+        if rule.is_some_and(|rule| rule.drop) {
+            return None;
+        }
+        let content = rule.and_then(|rule| rule.content).unwrap_or(self.content);
+        let rewrite = Rewrite {
+            mask: content != Content::Full,
+            own: Some(&self.patterns),
+            ..Rewrite::default()
+        };
+        let share = rule.and_then(|rule| rule.share).unwrap_or(self.share);
+        let share = if whole { 1.0 } else { share.0 };
+        Some(served_record(enriched, &rewrite, share))
     }
 
     fn is_kept(&self, enriched: &EnrichedCall) -> bool {

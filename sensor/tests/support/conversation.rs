@@ -35,12 +35,42 @@ impl Conversation {
 
     /// Those that this repository holds.
     pub fn own() -> impl Iterator<Item = Self> {
-        OWN.iter()
+        let own = OWN
+            .iter()
             .map(|(name, target, request, kind, response)| Self {
                 name: (*name).to_owned(),
-                request: request_bytes("POST", "api.example.com", target, request.as_bytes()),
-                response: response_bytes(200, kind, response.as_bytes()),
-            })
+                request: request_bytes(JSON, "api.example.com", target, request.as_bytes()),
+                response: response_bytes(200, kind, response.as_bytes(), TRAILER),
+            });
+        own.chain(GRPC.iter().map(|case| Self::of_grpc(case)))
+    }
+
+    /// A case of `tests/corpus/grpc`, as a proxy would send it over HTTP/1.1.
+    fn of_grpc(case: &str) -> Self {
+        let case: Value = serde_json::from_str(case).expect("JSON");
+        let framed = |message: &Value| {
+            let text = message["message"].as_str().expect("a message");
+            let message = base64::prelude::BASE64_STANDARD
+                .decode(text)
+                .expect("base64");
+            let length = u32::try_from(message.len()).expect("a short message");
+            [&[0], &length.to_be_bytes()[..], &message].concat()
+        };
+        let url = case["request"]["url"].as_str().expect("a URL");
+        let (host, target) = url[8..].split_once('/').expect("a path");
+        let events = case["response"]["events"].as_array().expect("messages");
+        let response: Vec<u8> = events.iter().flat_map(framed).collect();
+        let kind = "application/grpc";
+        Self {
+            name: case["about"].as_str().expect("a name").to_owned(),
+            request: request_bytes(
+                ["POST", kind],
+                host,
+                &format!("/{target}"),
+                &framed(&case["request"]),
+            ),
+            response: response_bytes(200, kind, &response, "grpc-status: 0"),
+        }
     }
 
     pub fn len(&self) -> usize {
@@ -101,9 +131,14 @@ impl Conversation {
     }
 }
 
-fn request_bytes(method: &str, host: &str, target: &str, body: &[u8]) -> Vec<u8> {
+/// Method and type of most requests.
+const JSON: [&str; 2] = ["POST", "application/json"];
+
+const TRAILER: &str = "server-timing: x";
+
+fn request_bytes([method, kind]: [&str; 2], host: &str, target: &str, body: &[u8]) -> Vec<u8> {
     let mut bytes = format!(
-        "{method} {target} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n\
+        "{method} {target} HTTP/1.1\r\nHost: {host}\r\nContent-Type: {kind}\r\n\
          Content-Length: {}\r\n\r\n",
         body.len()
     )
@@ -112,8 +147,8 @@ fn request_bytes(method: &str, host: &str, target: &str, body: &[u8]) -> Vec<u8>
     bytes
 }
 
-/// Chunked in odd places, with an extension and a trailer now and then.
-fn response_bytes(status: u16, kind: &str, body: &[u8]) -> Vec<u8> {
+/// Chunked in odd places, with an extension now and then, and with a trailer.
+fn response_bytes(status: u16, kind: &str, body: &[u8], trailer: &str) -> Vec<u8> {
     let mut bytes = format!(
         "HTTP/1.1 {status} X\r\nContent-Type: {kind}\r\nTransfer-Encoding: chunked\r\n\r\n"
     )
@@ -124,7 +159,7 @@ fn response_bytes(status: u16, kind: &str, body: &[u8]) -> Vec<u8> {
         bytes.extend_from_slice(chunk);
         bytes.extend_from_slice(b"\r\n");
     }
-    bytes.extend_from_slice(b"0\r\nserver-timing: x\r\n\r\n");
+    bytes.extend(format!("0\r\n{trailer}\r\n\r\n").bytes());
     bytes
 }
 
@@ -173,11 +208,17 @@ fn conversation(record: &Value) -> Option<Conversation> {
     let status = u16::try_from(record["status"].as_u64().unwrap_or(200)).ok()?;
     Some(Conversation {
         name: record["id"].as_str()?.to_owned(),
-        request: request_bytes(record["method"].as_str()?, host, target, &bytes("req_body")),
+        request: request_bytes(
+            [record["method"].as_str()?, JSON[1]],
+            host,
+            target,
+            &bytes("req_body"),
+        ),
         response: response_bytes(
             status,
             kind.unwrap_or("application/json"),
             &bytes("resp_body"),
+            TRAILER,
         ),
     })
 }
@@ -199,6 +240,12 @@ impl Random {
         high as usize % limit
     }
 }
+
+const GRPC: [&str; 3] = [
+    include_str!("../../../tests/corpus/grpc/xai-unary.json"),
+    include_str!("../../../tests/corpus/grpc/xai-stream.json"),
+    include_str!("../../../tests/corpus/grpc/vertex-stream.json"),
+];
 
 /// Name, target, request, type of the response, response.
 type Own = (

@@ -53,6 +53,10 @@ pub fn describe(call: &Call) -> Value {
             "cache_write": usage.cache_write,
             "reasoning": usage.reasoning,
         },
+        "context": call.context.as_ref().map(|c| [
+            format!("{:032x}", c.trace),
+            format!("{:016x}", c.span),
+        ]),
         "error": call.error.as_ref().map(|e| json!([e.kind, e.message])),
         "attributes": attributes,
     });

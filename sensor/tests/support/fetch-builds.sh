@@ -2,7 +2,7 @@
 # Fetches real builds of TLS libraries and runtimes by package name into DIR, for
 # tests/libssl_builds.rs. Nothing is installed; what is there already is kept.
 #
-#   fetch-builds.sh DIR [debian|wheels|node|bun|go]...     (default: all)
+#   fetch-builds.sh DIR [debian|wheels|node|bun|go|rustls|agents]...     (default: all)
 #
 # A package that cannot be had is named on standard error and leaves the exit status 1.
 set -u
@@ -117,6 +117,24 @@ fetch_bun() {
     npm_package @oven/bun-linux-aarch64 1.2.2
 }
 
+fetch_rustls() {
+    mkdir -p "$dir/wheels"
+    local x86=manylinux_2_17_x86_64
+    wheel uv 0.13.9 311 $x86
+    wheel uv 0.13.9 311 manylinux_2_17_aarch64
+    wheel hf_xet 1.8.0 311 $x86
+    wheel hf_xet 1.8.0 311 manylinux_2_28_aarch64
+    wheel grpcio 1.85.1 311 manylinux2014_aarch64
+}
+
+fetch_agents() {
+    mkdir -p "$dir/npm"
+    npm_package @deno/linux-x64-glibc 2.9.6
+    npm_package @deno/linux-arm64-glibc 2.9.5
+    npm_package @openai/codex 0.169.0-linux-x64
+    npm_package @openai/codex 0.169.0-linux-arm64
+}
+
 # go_program VERSION: builds a stripped program with that Go into DIR/go
 go_program() {
     local out=$dir/go/$1 source root arch
@@ -143,6 +161,6 @@ fetch_go() {
     done
 }
 
-[ $# -gt 0 ] || set -- debian wheels node bun go
+[ $# -gt 0 ] || set -- debian wheels node bun go rustls agents
 for group; do "fetch_$group"; done
 exit $failed

@@ -73,6 +73,24 @@ def answered():
         got += connection.recv(4096)
 
 
+async def served_asynchronously(count, length):
+    async def answer(reader, writer):
+        head = await reader.readuntil(b"\r\n\r\n")
+        await reader.readexactly(int(head.rsplit(b" ", 1)[1]))
+        writer.write(REPLY)
+        writer.close()
+
+    async def one(at):
+        reader, writer = await asyncio.open_connection(*at, ssl=client)
+        writer.write(request(length))
+        await reader.readexactly(len(REPLY))
+        writer.close()
+
+    listener = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=server)
+    at = listener.sockets[0].getsockname()
+    await asyncio.gather(*[one(at) for _ in range(count)])
+
+
 async def asynchronous(count, length):
     async def one():
         reader, writer = await asyncio.open_connection(*tls_at, ssl=client)
@@ -123,6 +141,8 @@ for line in sys.stdin:
         answered()
     elif order == "async":
         asyncio.run(asynchronous(*values))
+    elif order == "served":
+        asyncio.run(served_asynchronously(*values))
     elif order == "close":
         connection.close()
     if connection is not None and order in ("plain", "tls"):

@@ -2,12 +2,15 @@
 //! the clients and the server know. Needs root and runs one test at a time.
 
 mod capture;
+mod export;
 mod identity;
 mod library;
 mod lifecycle;
 mod load;
 mod privacy;
+mod protocols;
 mod runtimes;
+mod rustls;
 mod sdk;
 
 use llmtap_e2e::{Call, Reply, Scene, Tap};

@@ -52,6 +52,10 @@ fn credentials_are_in_no_capture() {
     let (_, replies) = scene.python("openai_sync", 1).run();
     scene.node("openai_stream", 1).run();
     scene.curl(&[]).run();
+    // Keys in fields of HTTP/2 and in a signature.
+    scene.protocol("xai_stream", 1).run();
+    scene.protocol("gemini_stream", 1).run();
+    scene.protocol("converse_stream", 1).run();
     let ended = tap.interrupt();
     assert!(ended.status.success(), "{}", ended.errors);
     let plain = decoded(&fs::read_to_string(&file).expect("a capture was written"));

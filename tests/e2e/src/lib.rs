@@ -6,12 +6,17 @@
 //! |---|---|
 //! | `LLMTAP` | the sensor's binary |
 //! | `E2E_PYTHON` | a Python that has `python/clients.txt` |
+//! | `E2E_COLLECTORS` | a Python that has `python/collectors.txt` |
 //! | `E2E_NODE` | a folder whose `node_modules` has `node/package.json` |
+//! | `E2E_RUST` | the program of `rust` |
 //! | `E2E_PYTHON_STACKS` | a Python that has `python/stacks.txt` |
 //! | `E2E_GO` | a folder with the programs of `go/`, built |
 //! | `E2E_BUN` | a folder with versions of Bun, `bun-1.3.14` and so on |
-//! | `E2E_AGENTS` | a folder with agents |
+//! | `E2E_AGENTS` | a folder with agents built by Bun |
+//! | `E2E_RUSTLS_AGENTS` | a folder whose `node_modules` has `agents/package.json` |
 //! | `E2E_PACKAGES` | packages of Debian's, unpacked |
+//!
+//! Tests of large packages are ignored but by `cargo xtask test --agents`.
 
 mod bodies;
 mod call;

@@ -6,7 +6,7 @@ use std::process::Command;
 use llmtap_test_server::{Options, Server};
 use tempfile::TempDir;
 
-use crate::Client;
+use crate::{Client, Running};
 
 /// The key that every client sends; it must turn up nowhere.
 pub const CANARY: &str = "sk-canary-7d1f0c9b2e";
@@ -25,10 +25,24 @@ impl Default for Scene {
 
 impl Scene {
     pub fn new() -> Self {
+        Self::with(&Options::default())
+    }
+
+    /// With a server that is started so.
+    pub fn with(options: &Options) -> Self {
         let folder = TempDir::new().expect("a folder can be made");
-        let server =
-            Server::start(folder.path(), &Options::default()).expect("the server can be started");
+        let server = Server::start(folder.path(), options).expect("the server can be started");
         Self { folder, server }
+    }
+
+    /// Maps a file for execution while what is given back lives, so that a sensor which
+    /// starts meanwhile is ready when it has looked at the file.
+    pub fn hold(&self, file: &Path) -> Running {
+        let mut command = self.command(variable("E2E_PYTHON"));
+        command.arg(script("hold.py")).arg(file);
+        let mut running = Client::new(command).start();
+        assert_eq!(running.line().trim(), "mapped");
+        running
     }
 
     /// A place for files, which goes when the scene goes.
@@ -38,12 +52,29 @@ impl Scene {
 
     /// A client of `clients/sdk.py`.
     pub fn python(&self, mode: &str, count: usize) -> Client {
+        self.python_script("sdk.py", mode, count)
+    }
+
+    /// A client of `clients/protocols.py`.
+    pub fn protocol(&self, mode: &str, count: usize) -> Client {
+        self.python_script("protocols.py", mode, count)
+    }
+
+    fn python_script(&self, name: &str, mode: &str, count: usize) -> Client {
         let mut command = self.command(variable("E2E_PYTHON"));
-        command
-            .arg(script("sdk.py"))
-            .arg(mode)
-            .arg(count.to_string());
+        command.arg(script(name)).arg(mode).arg(count.to_string());
         Client::new(command)
+    }
+
+    /// A server of `clients/` that prints its port, and that port. It gets the
+    /// certificate and the key of the test server.
+    pub fn python_server(&self, name: &str) -> (Running, u16) {
+        let (chain, key) = self.server.identity();
+        let mut command = self.command(variable("E2E_PYTHON"));
+        command.arg(script(name)).args([chain, key]);
+        let mut server = Client::new(command).start();
+        let port = server.line().trim().parse().expect("a port");
+        (server, port)
     }
 
     /// A client of `clients/sdk.mjs`.
@@ -100,6 +131,7 @@ impl Scene {
             .env("CANARY", CANARY)
             .env("OPENAI_BASE_URL", format!("https://{https}/v1"))
             .env("ANTHROPIC_BASE_URL", format!("https://{https}"))
+            .env("PLAIN_ADDRESS", self.server.http().to_string())
             .env("SSL_CERT_FILE", &authority)
             .env("REQUESTS_CA_BUNDLE", &authority)
             .env("NODE_EXTRA_CA_CERTS", &authority)

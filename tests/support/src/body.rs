@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use hyper::HeaderMap;
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::sync::mpsc;
 
@@ -73,7 +74,12 @@ fn flush_each<W: Write>(
 }
 
 /// A body on its way out.
-pub enum ReplyBody {
+pub struct ReplyBody {
+    data: Data,
+    trailers: Option<HeaderMap>,
+}
+
+enum Data {
     /// Sent with its length.
     Whole(Option<Bytes>),
     /// Sent as pieces come.
@@ -82,7 +88,18 @@ pub enum ReplyBody {
 
 impl ReplyBody {
     pub fn whole(pieces: &[Bytes]) -> Self {
-        Self::Whole(Some(pieces.concat().into()))
+        Self {
+            data: Data::Whole(Some(pieces.concat().into())),
+            trailers: None,
+        }
+    }
+
+    /// The same, with fields after it.
+    pub fn with_trailers(self, trailers: HeaderMap) -> Self {
+        Self {
+            trailers: Some(trailers),
+            ..self
+        }
     }
 
     /// Sends piece after piece with a pause between them, for as long as somebody reads.
@@ -98,7 +115,10 @@ impl ReplyBody {
                 }
             }
         });
-        Self::Pieces(receiver)
+        Self {
+            data: Data::Pieces(receiver),
+            trailers: None,
+        }
     }
 }
 
@@ -110,19 +130,23 @@ impl Body for ReplyBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let piece = match &mut *self {
-            Self::Whole(bytes) => Poll::Ready(bytes.take()),
-            Self::Pieces(receiver) => receiver.poll_recv(context),
+        let piece = match &mut self.data {
+            Data::Whole(bytes) => Poll::Ready(bytes.take()),
+            Data::Pieces(receiver) => receiver.poll_recv(context),
         };
-        piece.map(|piece| piece.map(|bytes| Ok(Frame::data(bytes))))
+        piece.map(|piece| {
+            let data = piece.map(Frame::data);
+            let frame = data.or_else(|| self.trailers.take().map(Frame::trailers));
+            frame.map(Ok)
+        })
     }
 
     fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Whole(bytes) => {
+        match &self.data {
+            Data::Whole(bytes) if self.trailers.is_none() => {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64))
             }
-            Self::Pieces(_) => SizeHint::default(),
+            _ => SizeHint::default(),
         }
     }
 }

@@ -6,7 +6,8 @@ use anyhow::Result;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::WebPkiClientVerifier;
-use rustls::{RootCertStore, ServerConfig};
+use rustls::version::TLS12;
+use rustls::{ALL_VERSIONS, RootCertStore, ServerConfig};
 
 /// What a server needs to speak TLS and its clients to believe it.
 pub struct Identity {
@@ -26,8 +27,9 @@ const NAMES: [&str; 4] = [
     "api.anthropic.com",
 ];
 
-/// Makes an authority and a certificate signed by it.
-pub fn make() -> Result<Identity> {
+/// Makes an authority and a certificate signed by it. `tls12`: for no newer TLS; `http1`:
+/// for no newer HTTP.
+pub fn make(tls12: bool, http1: bool) -> Result<Identity> {
     let mut authority = CertificateParams::default();
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     authority
@@ -39,15 +41,20 @@ pub fn make() -> Result<Identity> {
     let names = NAMES.map(String::from).to_vec();
     let certificate = CertificateParams::new(names)?.signed_by(&key, &authority)?;
 
+    let oldest = [&TLS12];
+    let versions = if tls12 { &oldest[..] } else { ALL_VERSIONS };
     let mut config =
         ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .with_safe_default_protocol_versions()?
+            .with_protocol_versions(versions)?
             .with_no_client_auth()
             .with_single_cert(
                 vec![certificate.der().clone()],
                 PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der())),
             )?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    if http1 {
+        config.alpn_protocols.remove(0);
+    }
     Ok(Identity {
         config: Arc::new(config),
         authority_pem: authority.pem(),

@@ -1,9 +1,9 @@
 //! A server that answers as LLM providers do.
 //!
 //! It stands for cloud endpoints, which tests can't have: the wire formats are the
-//! providers' (OpenAI, Anthropic, Ollama), the words are not a model's. In: HTTP/1.1
-//! and HTTP/2 over TLS with a certificate made on the fly, and HTTP without TLS.
-//! Out: replies, and the [`Exchange`]s that truly took place.
+//! providers' (OpenAI, Anthropic, Bedrock, Gemini, xAI's gRPC, Ollama), the words are
+//! not a model's. In: HTTP/1.1 and HTTP/2 over TLS with a certificate made on the fly,
+//! and both without TLS. Out: replies, and the [`Exchange`]s that truly took place.
 //!
 //! A client chooses what happens by fields of its request:
 //!
@@ -14,13 +14,15 @@
 //! | `x-test-status` | 401, 429 or 500: an error in the provider's form |
 //! | `x-test-words` | how many more words the reply gets |
 //!
-//! Its TLS is rustls, which no OpenSSL probe sees: what is reported of a call comes
-//! from its client.
+//! Its TLS is rustls, which the sensor sees, too: a call is told by both of its ends, as
+//! one of kind `client` and one of kind `server`.
 
 mod body;
 mod certificate;
 pub mod collector;
+mod event_stream;
 mod log;
+mod protobuf;
 mod reply;
 mod server;
 

@@ -21,6 +21,12 @@ struct Arguments {
     /// Port without TLS; 0 is any
     #[arg(long, default_value_t = 0)]
     http_port: u16,
+    /// Speak no TLS newer than 1.2
+    #[arg(long)]
+    tls12: bool,
+    /// Offer no HTTP/2
+    #[arg(long)]
+    http1: bool,
 }
 
 fn main() -> Result<()> {
@@ -29,11 +35,15 @@ fn main() -> Result<()> {
         log,
         https_port,
         http_port,
+        tls12,
+        http1,
     } = Arguments::parse();
     let options = Options {
         log,
         https_port,
         http_port,
+        tls12,
+        http1,
     };
     let server = Server::start(&folder, &options).context("cannot start the server")?;
     println!("OPENAI_BASE_URL=https://{}/v1", server.https());

@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use http_body_util::BodyExt;
 use hyper::body::{Bytes, Incoming};
+use hyper::header::{HeaderMap, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Request, Response, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -23,6 +24,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::body::{Coding, ReplyBody};
 use crate::certificate;
 use crate::log::{Exchange, Log};
+use crate::protobuf;
 use crate::reply::{self, Asked, RATE_LIMIT_LEFT, Reply, SET_COOKIE};
 
 /// How to start.
@@ -34,6 +36,10 @@ pub struct Options {
     pub https_port: u16,
     /// Port without TLS; 0 is any.
     pub http_port: u16,
+    /// Speak no TLS newer than 1.2.
+    pub tls12: bool,
+    /// Offer no HTTP/2.
+    pub http1: bool,
 }
 
 /// A running server; it ends when dropped.
@@ -49,7 +55,8 @@ pub struct Server {
 impl Server {
     /// Starts on loopback; its certificates go into `folder`.
     pub fn start(folder: &Path, options: &Options) -> Result<Self> {
-        let identity = certificate::make().context("cannot make a certificate")?;
+        let identity =
+            certificate::make(options.tls12, options.http1).context("cannot make a certificate")?;
         for (name, text) in [
             ("ca.pem", &identity.authority_pem),
             ("server.pem", &identity.chain_pem),
@@ -233,17 +240,36 @@ fn respond(reply: Reply, serial: &str, coding: Coding, pause: Duration) -> Respo
         .header("x-request-id", format!("req_{serial}"))
         .header("request-id", format!("req_{serial}"))
         .header("x-ratelimit-remaining-requests", RATE_LIMIT_LEFT);
+    let field = match reply.grpc {
+        Some(_) => "grpc-encoding",
+        None => "content-encoding",
+    };
     if let Some(name) = coding.name() {
-        response = response.header("content-encoding", name);
+        response = response.header(field, name);
     }
-    let pieces = coding
-        .code(reply.pieces)
-        .expect("invariant: memory takes all that is written to it");
-    let body = if reply.streamed {
+    let pieces = match reply.grpc {
+        Some(_) => reply
+            .pieces
+            .iter()
+            .map(|m| protobuf::framed(m, coding).into())
+            .collect(),
+        None => coding
+            .code(reply.pieces)
+            .expect("invariant: memory takes all that is written to it"),
+    };
+    let mut body = if reply.streamed {
         ReplyBody::paced(pieces, pause)
     } else {
         ReplyBody::whole(&pieces)
     };
+    if let Some((status, words)) = reply.grpc {
+        let mut trailers = HeaderMap::new();
+        trailers.insert("grpc-status", u16::from(status).into());
+        if !words.is_empty() {
+            trailers.insert("grpc-message", HeaderValue::from_static(words));
+        }
+        body = body.with_trailers(trailers);
+    }
     response
         .body(body)
         .expect("invariant: our own fields are valid")

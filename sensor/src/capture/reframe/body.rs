@@ -3,7 +3,7 @@
 use super::Bodies;
 use super::hide::{hidden_text, hide};
 use super::units::Encoder;
-use crate::content::{Content, Limits, Message};
+use crate::content::{Content, Kind, Limits, Message};
 use crate::event::Missing;
 use crate::http::{End, Fields};
 use crate::stream::Segment;
@@ -18,30 +18,41 @@ pub enum Body {
     Hidden {
         content: Box<Content>,
         encoder: Encoder,
+        /// Units have no text that could be hidden piece by piece.
+        is_grpc: bool,
     },
 }
 
 impl Body {
     pub fn of_request(bodies: Bodies, fields: &Fields) -> Self {
-        Self::new(bodies, || {
-            Content::whole(fields.coding().as_deref(), Limits::default())
+        Self::new(bodies, fields, |coding| {
+            Content::whole(coding, Limits::default())
         })
     }
 
     pub fn of_response(bodies: Bodies, fields: &Fields) -> Self {
-        Self::new(bodies, || {
-            let kind = fields.first("content-type");
-            Content::stream(kind, fields.coding().as_deref(), Limits::default())
+        let kind = fields.first("content-type");
+        Self::new(bodies, fields, |coding| {
+            Content::stream(kind, coding, Limits::default())
         })
     }
 
-    fn new(bodies: Bodies, content: impl FnOnce() -> Content) -> Self {
-        match bodies {
-            Bodies::AsTheyAre => Self::Raw,
-            Bodies::Hidden => Self::Hidden {
-                content: Box::new(content()),
-                encoder: Encoder::default(),
-            },
+    fn new(bodies: Bodies, fields: &Fields, content: impl FnOnce(Option<&str>) -> Content) -> Self {
+        if bodies == Bodies::AsTheyAre {
+            return Self::Raw;
+        }
+        let coding = fields.coding();
+        let kind = fields.first("content-type");
+        let is_grpc = kind.and_then(Kind::of_type) == Some(Kind::Grpc);
+        let content = match is_grpc {
+            // Requests are framed as responses are.
+            true => Content::stream(kind, coding.as_deref(), Limits::default()),
+            false => content(coding.as_deref()),
+        };
+        Self::Hidden {
+            content: Box::new(content),
+            encoder: Encoder::default(),
+            is_grpc,
         }
     }
 
@@ -51,9 +62,15 @@ impl Body {
                 Segment::Data(bytes) => out(Missing::NONE, bytes),
                 Segment::Gap(missing) => out(missing, &[]),
             },
-            Self::Hidden { content, encoder } => {
+            Self::Hidden {
+                content,
+                encoder,
+                is_grpc,
+            } => {
                 let mut units = Vec::new();
-                content.feed(at, segment, &mut |message| units.push(hidden(message)));
+                content.feed(at, segment, &mut |message| {
+                    units.push(hidden(message, *is_grpc));
+                });
                 for unit in units {
                     unit.send(content, encoder, out);
                 }
@@ -65,12 +82,19 @@ impl Body {
     }
 
     pub fn finish(&mut self, at: Timestamp, end: End, out: Pieces<'_>) {
-        let Self::Hidden { content, encoder } = self else {
+        let Self::Hidden {
+            content,
+            encoder,
+            is_grpc,
+        } = self
+        else {
             return;
         };
         let is_complete = end == End::Complete;
         let mut units = Vec::new();
-        content.finish(at, is_complete, &mut |message| units.push(hidden(message)));
+        content.finish(at, is_complete, &mut |message| {
+            units.push(hidden(message, *is_grpc));
+        });
         for unit in units {
             unit.send(content, encoder, out);
         }
@@ -98,12 +122,27 @@ struct Unit {
     data: Vec<u8>,
 }
 
-fn hidden(message: Message<'_>) -> Unit {
+fn hidden(message: Message<'_>, is_grpc: bool) -> Unit {
     Unit {
         is_exception: message.kind == crate::content::MessageKind::Exception,
         name: message.name.map(Box::from),
-        data: hide(message.data),
+        data: match (is_grpc, message.name) {
+            (true, Some("trailers")) => status_line(message.data),
+            // Asterisks would be read as fields; of an empty message nothing is.
+            (true, _) => Vec::new(),
+            (false, _) => hide(message.data),
+        },
     }
+}
+
+/// Of gRPC-Web's trailers the line that is no words.
+fn status_line(trailers: &[u8]) -> Vec<u8> {
+    let lines = trailers.split_inclusive(|b| *b == b'\n');
+    let is_status = |line: &&[u8]| {
+        let name = line.split(|b| *b == b':').next().unwrap_or_default();
+        name.eq_ignore_ascii_case(b"grpc-status")
+    };
+    lines.filter(is_status).flatten().copied().collect()
 }
 
 impl Unit {

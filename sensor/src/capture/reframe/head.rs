@@ -24,6 +24,15 @@ const FRAMING: [&str; 14] = [
     ":protocol",
 ];
 
+/// Fields left out where content is hidden: codings, as it is decoded before, and words
+/// of gRPC about what went wrong.
+const HIDDEN: [&str; 4] = [
+    "content-encoding",
+    "grpc-encoding",
+    "grpc-message",
+    "grpc-status-details-bin",
+];
+
 /// Whether a request asks for a WebSocket (RFC 6455, 4.1; RFC 8441, 4).
 pub fn is_upgrade(head: &RequestHead) -> bool {
     let named = |name| {
@@ -71,19 +80,18 @@ const CHUNKED: &str = "transfer-encoding: chunked\r\n\r\n";
 const UPGRADE: &str = "connection: upgrade\r\nupgrade: websocket\r\n\r\n";
 
 /// Fields a line each, as trailers.
-pub fn lines(trailers: Option<&Fields>) -> String {
+pub fn lines(trailers: Option<&Fields>, bodies: Bodies) -> String {
     let mut text = String::new();
     if let Some(trailers) = trailers {
-        fields(&mut text, trailers, Bodies::AsTheyAre);
+        fields(&mut text, trailers, bodies);
     }
     text
 }
 
 fn fields(text: &mut String, fields: &Fields, bodies: Bodies) {
     for (name, value) in fields.iter() {
-        // What is hidden is decoded before.
-        let is_coding = name == "content-encoding" && bodies == Bodies::Hidden;
-        if !FRAMING.contains(&name) && !is_coding && !name.is_empty() {
+        let is_hidden = bodies == Bodies::Hidden && HIDDEN.contains(&name);
+        if !FRAMING.contains(&name) && !is_hidden && !name.is_empty() {
             let _ = write!(text, "{}: {}\r\n", word(name), line(value));
         }
     }

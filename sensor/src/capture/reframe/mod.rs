@@ -215,7 +215,7 @@ impl Exchange {
                 self.request.finish(at, end, &mut |missing, piece| {
                     wire.chunk(up, missing, piece);
                 });
-                wire.end(up, end, None);
+                wire.end(up, end, "");
             }
             Step::RequestEnd(_) => {}
             Step::Response(head) => {
@@ -238,7 +238,7 @@ impl Exchange {
                     body.finish(wire.at, end, &mut |missing, piece| {
                         wire.chunk(down, missing, piece);
                     });
-                    wire.end(down, end, self.trailers.as_deref());
+                    wire.end(down, end, &head::lines(self.trailers.as_deref(), bodies));
                 }
             }
             Step::WebSocket {
@@ -300,9 +300,9 @@ impl Wire<'_> {
     }
 
     /// The end of a chunked body; a body that had none gets none.
-    fn end(&mut self, direction: Direction, end: End, trailers: Option<&http::Fields>) {
+    fn end(&mut self, direction: Direction, end: End, trailers: &str) {
         if end == End::Complete {
-            let text = format!("0\r\n{}\r\n", head::lines(trailers));
+            let text = format!("0\r\n{trailers}\r\n");
             self.data(direction, Missing::NONE, text.as_bytes());
         }
     }
@@ -442,6 +442,40 @@ mod tests {
              <HTTP/1.1 200 \\r\\ntransfer-encoding: chunked\\r\\n\\r\\n\n\
              <4\\r\\ntold\\r\\n\n<0\\r\\n\\r\\n\nclose\n"
         );
+    }
+
+    #[test]
+    fn messages_of_grpc_are_emptied_and_their_status_stays() {
+        let grpc = field("content-type", "application/grpc");
+        let head = [
+            field(":method", "POST"),
+            field(":path", "/s/m"),
+            grpc.clone(),
+        ];
+        let request = [
+            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(),
+            frame(4, 0, b""),
+            frame(1, 4, &head.concat()),
+            frame(0, 1, b"\0\0\0\0\x08\x0a\x06canary"),
+        ];
+        let trailers = [field("grpc-status", "3"), field("grpc-message", "canary")];
+        let response = [
+            frame(4, 0, b""),
+            frame(1, 4, &[field(":status", "200"), grpc].concat()),
+            frame(0, 0, b"\0\0\0\0\x08\x0a\x06canary"),
+            frame(1, 5, &trailers.concat()),
+        ];
+        let chunks: [(Direction, Missing, &[u8]); 2] = [
+            (WRITE, NONE, &request.concat()),
+            (READ, NONE, &response.concat()),
+        ];
+        let out = rewritten(Bodies::Hidden, &chunks);
+        let empty = "5\\r\\n\\x00\\x00\\x00\\x00\\x00\\r\\n";
+        assert_eq!(out.matches(empty).count(), 2, "{out}");
+        assert!(out.contains("<0\\r\\ngrpc-status: 3\\r\\n\\r\\n"), "{out}");
+        assert!(!out.contains("canary"), "{out}");
+        let out = rewritten(Bodies::AsTheyAre, &chunks);
+        assert_eq!(out.matches("canary").count(), 3, "{out}");
     }
 
     #[test]

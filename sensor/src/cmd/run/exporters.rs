@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use llmtap::export::Outgoing;
 use llmtap::export::file::{JsonLines, Lines, Rotating};
 use llmtap::export::otlp::measure::{self, Period};
 use llmtap::export::otlp::{Batching, Client, Destination, Encoder, Lane, Outlet};
@@ -12,7 +13,6 @@ use llmtap::export::semconv::Conventions;
 use llmtap::export::serve::{self, Told as _};
 use llmtap::export::spool::{Disk, Memory, Spool};
 use llmtap::export::worker::{Bounds, Worker};
-use llmtap::redact::Record;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::Notify;
@@ -72,7 +72,7 @@ impl Exporters {
     }
 
     /// Hands over a record. `patient`: waits for room.
-    pub fn take(&self, record: &Arc<Record>, patient: bool) {
+    pub fn take(&self, record: &Arc<Outgoing>, patient: bool) {
         for worker in &self.workers {
             match patient {
                 true => worker.push_patiently(record),

@@ -1,5 +1,6 @@
 //! `llmtap run`: calls to collectors and files, until somebody stops it.
 
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,7 +9,8 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use clap::Args;
 use llmtap::engine::{Limits, Options};
-use llmtap::enrich::EnrichedCall;
+use llmtap::enrich::{EnrichedCall, EnrichedRequest};
+use llmtap::export::Outgoing;
 use llmtap::export::metrics::Bounds;
 use llmtap::export::retries::Retries;
 use llmtap::export::semconv;
@@ -116,6 +118,7 @@ struct Service {
 struct Desk {
     selection: Selection,
     retries: Retries,
+    whole: Whole,
     /// `None` while they are replaced.
     exporters: Option<Exporters>,
     state: Arc<State>,
@@ -134,6 +137,7 @@ impl Service {
             desk: Desk {
                 selection: selection::of(&config)?,
                 retries: Retries::default(),
+                whole: Whole::default(),
                 exporters: Some(Exporters::start(&config, &state)?),
                 state,
                 patient: false,
@@ -256,6 +260,28 @@ fn accountant(config: &Config) -> anyhow::Result<Accountant> {
     Accounting::new(config.prices.clone(), config.estimate_tokens).accountant()
 }
 
+/// The last traces with a call that is kept whatever the share, so that the request
+/// which it was made for is kept, too.
+#[derive(Debug, Default)]
+struct Whole(VecDeque<u128>);
+
+impl Whole {
+    const MOST: usize = 256;
+
+    fn note(&mut self, trace: u128) {
+        if !self.has(trace) {
+            self.0.push_back(trace);
+        }
+        if self.0.len() > Self::MOST {
+            self.0.pop_front();
+        }
+    }
+
+    fn has(&self, trace: u128) -> bool {
+        self.0.contains(&trace)
+    }
+}
+
 impl Desk {
     fn take(&mut self, step: Step) {
         match step {
@@ -265,6 +291,7 @@ impl Desk {
             }
             Step::Text { .. } => {}
             Step::Finished(call) => self.finished(call),
+            Step::Served(request) => self.served(request),
         }
     }
 
@@ -276,7 +303,25 @@ impl Desk {
         };
         self.retries.link(&mut record);
         self.state.metrics().observe(&record);
-        if let Some(exporters) = &self.exporters {
+        if record.share() >= 1.0 {
+            self.whole.note(record.trace().trace);
+        }
+        self.send(Outgoing::Call(record));
+    }
+
+    fn served(&mut self, request: EnrichedRequest) {
+        let whole = self.whole.has(request.trace.trace);
+        let origin = Arc::clone(&request.origin);
+        let service = semconv::service_name(&origin);
+        if let Some(record) = self.selection.apply_served(request, service, whole) {
+            self.send(Outgoing::Served(record));
+        }
+    }
+
+    fn send(&self, record: Outgoing) {
+        if let Some(exporters) = &self.exporters
+            && record.is_sampled()
+        {
             exporters.take(&Arc::new(record), self.patient);
         }
     }

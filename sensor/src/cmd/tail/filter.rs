@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
+use llmtap::event::Origin;
 use llmtap::redact::Record;
 
 /// A call is printed where each kind of filter that is given has a value that fits.
@@ -41,12 +42,17 @@ impl Filter {
 
     /// Whether what is known at the start of a call fits.
     pub fn fits_start(&self, record: &Record) -> bool {
-        let (call, origin) = (record.call(), record.origin());
-        let pid = self.pid.is_empty() || origin.pid.is_some_and(|pid| self.pid.contains(&pid));
+        let call = record.call();
         let models = [&call.request.model, &call.response.model];
-        pid && contains(&self.comm, [origin.comm.as_deref()])
+        self.fits_process(record.origin())
             && contains(&self.provider, [Some(&*call.provider)])
             && contains(&self.model, models.map(|model| model.as_deref()))
+    }
+
+    /// Whether the process fits, whatever it calls.
+    pub fn fits_process(&self, origin: &Origin) -> bool {
+        let pid = self.pid.is_empty() || origin.pid.is_some_and(|pid| self.pid.contains(&pid));
+        pid && contains(&self.comm, [origin.comm.as_deref()])
     }
 
     /// Whether a finished call fits.

@@ -13,14 +13,17 @@ use crate::cmd::pipeline::Step;
 pub struct JsonLines {
     policy: Policy,
     filter: Filter,
+    /// Prints what was served for calls, too.
+    served: bool,
     summary: Summary,
 }
 
 impl JsonLines {
-    pub fn new(policy: Policy, filter: Filter) -> Self {
+    pub fn new(policy: Policy, filter: Filter, served: bool) -> Self {
         Self {
             policy,
             filter,
+            served,
             summary: Summary::default(),
         }
     }
@@ -28,13 +31,23 @@ impl JsonLines {
 
 impl Printer for JsonLines {
     fn step(&mut self, step: Step, out: &mut String) -> anyhow::Result<()> {
-        if let Step::Finished(call) = step {
-            let record = self.policy.apply(call);
-            if self.filter.fits(&record) {
-                self.summary.add(&record);
-                out.push_str(&jsonl::line(&record)?);
-                out.push('\n');
+        match step {
+            Step::Finished(call) => {
+                let record = self.policy.apply(call);
+                if self.filter.fits(&record) {
+                    self.summary.add(&record);
+                    out.push_str(&jsonl::line(&record)?);
+                    out.push('\n');
+                }
             }
+            Step::Served(request) if self.served => {
+                let record = self.policy.apply_served(request);
+                if self.filter.fits_process(record.origin()) {
+                    out.push_str(&jsonl::served_line(&record)?);
+                    out.push('\n');
+                }
+            }
+            Step::Started(_) | Step::Text { .. } | Step::Served(_) => {}
         }
         Ok(())
     }

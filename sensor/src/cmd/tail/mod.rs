@@ -55,6 +55,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
         policy: arguments.printing.policy(),
         filter: arguments.filter.clone(),
         follow_text: arguments.follow_text,
+        served: arguments.printing.served,
         summary: true,
         limits: llmtap::engine::Limits {
             body: usize::from(arguments.max_body.max(1)) << 20,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use llmtap::enrich::EnrichedCall;
 use llmtap::enrich::cost::{Cost, Usd};
+use llmtap::enrich::trace::Seed;
 use llmtap::event::{ConnectionId, Origin, Role};
 use llmtap::llm::call::{Call, CallId, Capture, Request, Response, Server, Timing, Usage};
 use llmtap::redact::{Content, Policy, Record};
@@ -16,6 +17,8 @@ pub fn enriched(change: impl FnOnce(&mut Call, &mut Origin)) -> EnrichedCall {
         id: CallId(1),
         connection: ConnectionId(1),
         role: Role::Client,
+        thread: None,
+        context: None,
         operation: "chat".into(),
         provider: "openai".into(),
         dialect: "openai.chat",
@@ -54,6 +57,7 @@ pub fn enriched(change: impl FnOnce(&mut Call, &mut Origin)) -> EnrichedCall {
     };
     change(&mut call, &mut origin);
     EnrichedCall {
+        trace: Seed::default().place(&call),
         call,
         origin: Arc::new(origin),
         host: None,

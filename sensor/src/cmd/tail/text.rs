@@ -154,6 +154,7 @@ impl Printer for Text {
             Step::Started(call) => self.started(&self.policy.apply(call), out),
             Step::Text { call, text } => self.text(call, &text, out),
             Step::Finished(call) => self.finished(&self.policy.apply(call), out),
+            Step::Served(_) => {}
         }
         Ok(())
     }

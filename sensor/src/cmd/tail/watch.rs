@@ -26,6 +26,8 @@ pub struct Watch {
     pub policy: Policy,
     pub filter: Filter,
     pub follow_text: bool,
+    /// Print the requests that processes served when they made calls, too.
+    pub served: bool,
     /// Say at the end what was seen in all.
     pub summary: bool,
     pub limits: Limits,
@@ -100,7 +102,7 @@ impl Watch {
     fn printer(&self) -> Box<dyn Printer> {
         let (policy, filter) = (self.policy, self.filter.clone());
         match self.format {
-            Format::Jsonl => Box::new(JsonLines::new(policy, filter)),
+            Format::Jsonl => Box::new(JsonLines::new(policy, filter, self.served)),
             Format::Text => Box::new(Text::new(policy, filter, Look::of_stdout())),
         }
     }

@@ -87,6 +87,17 @@ impl Image<'_> {
         })
     }
 
+    /// The address at which the text (up to a zero byte) begins that `offset` of the file
+    /// lies in.
+    pub fn beginning_of_text(&self, offset: u64) -> Result<Option<u64>, ImageError> {
+        const LONGEST: u64 = 300;
+        let from = offset.saturating_sub(LONGEST);
+        let count = usize::try_from(offset.saturating_sub(from)).unwrap_or(0);
+        let before = self.bytes(from, count)?;
+        let start = memchr::memrchr(0, &before).map_or(0, |nul| nul.saturating_add(1));
+        Ok(self.address_of(from.saturating_add(start as u64)))
+    }
+
     /// [`Self::scan`] of all constants.
     pub fn find_constants(
         &self,

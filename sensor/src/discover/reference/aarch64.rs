@@ -79,11 +79,34 @@ const fn leaves(word: u32) -> bool {
         || word & 0xffff_fc1f == 0xd65f_0000
 }
 
+/// Whether the code from a reference on only sets registers and returns: then it is shared
+/// by functions that call or jump to it.
+pub fn is_shared(bytes: &[u8]) -> bool {
+    let sets = |word: u32| {
+        word & 0x1f00_0000 == 0x1000_0000      // adr, adrp
+            || word & 0x7f80_0000 == 0x1100_0000 // add immediate
+            || word & 0x7fe0_ffe0 == 0x2a00_03e0 // mov
+            || word & 0x7f80_0000 == 0x5280_0000 // mov constant
+    };
+    let after = words(bytes, 0).map(|(_, word)| word).find(|w| !sets(*w));
+    after.is_some_and(|word| word & 0xffff_fc1f == 0xd65f_0000)
+}
+
+/// Calls `each` with the place and the target of each direct jump or call.
+pub fn branches(bytes: &[u8], address: u64, each: &mut impl FnMut(u64, u64)) {
+    for (at, word) in words(bytes, address) {
+        if word & 0x7c00_0000 == 0x1400_0000 {
+            let distance = i64::from((word << 6).cast_signed() >> 6) << 2;
+            each(at, at.wrapping_add_signed(distance));
+        }
+    }
+}
+
 /// What is set on the straight way through `at`, between two calls or jumps.
 pub fn arguments(bytes: &[u8], address: u64, at: u64) -> Arguments {
     let mut found = [None; 5];
     for (place, word) in words(bytes, address) {
-        if leaves(word) {
+        if leaves(word) && place != at {
             if place > at {
                 break;
             }

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use iced_x86::{Decoder, DecoderOptions, FlowControl, Instruction, Mnemonic, OpKind, Register};
+use iced_x86::{
+    Code as Op, Decoder, DecoderOptions, FlowControl, Instruction, Mnemonic, OpKind, Register,
+};
 use memchr::memchr_iter;
 
 use super::super::image::{Image, ImageError};
@@ -106,6 +108,23 @@ pub fn framed(
     Ok(())
 }
 
+/// Whether code does not run on behind these bytes: they end with a return, a jump, a trap,
+/// a call (of what never returns) or padding.
+pub fn ends_flow(bytes: &[u8]) -> bool {
+    matches!(
+        bytes,
+        [.., 0xc3 | 0xcc | 0x90]
+            | [.., 0x0f, 0x0b]
+            | [.., 0xeb, _]
+            | [.., 0xe8 | 0xe9, _, _, _, _]
+            | [.., 0xff, 0x15 | 0x25, _, _, _, _]
+            | [.., 0xff, 0xd0..=0xd7 | 0xe0..=0xe7]
+            | [.., 0x0f, 0x1f, 0x00]
+            | [.., 0x0f, 0x1f, 0x40 | 0x44, 0x00]
+            | [.., 0x00, 0x00, 0x00, 0x00]
+    )
+}
+
 fn decode(bytes: &[u8], address: u64) -> impl Iterator<Item = Instruction> {
     Decoder::with_ip(64, bytes, address, DecoderOptions::NONE).into_iter()
 }
@@ -124,6 +143,19 @@ fn constant(instruction: &Instruction) -> Option<(usize, u32)> {
     let register = instruction.op0_register();
     let argument = NUMBERS.iter().find(|(name, _)| *name == register)?.1;
     is_constant.then(|| (argument, instruction.immediate32()))
+}
+
+/// `push constant`, which a `pop` into the register follows where code is to be short
+fn pushed(instruction: &Instruction) -> Option<u32> {
+    (instruction.code() == Op::Pushq_imm8).then(|| instruction.immediate8to64() as u32)
+}
+
+/// `pop r64`
+fn popped(instruction: &Instruction) -> Option<usize> {
+    if instruction.code() != Op::Pop_r64 {
+        return None;
+    }
+    argument_of(u8::try_from(instruction.op0_register().number()).ok()?)
 }
 
 fn leaves(instruction: &Instruction) -> bool {
@@ -147,6 +179,7 @@ pub fn arguments(bytes: &[u8], address: u64, at: u64) -> Arguments {
         {
             continue;
         }
+        let mut short = None;
         for instruction in way() {
             let behind = instruction.ip() > at;
             if leaves(&instruction) {
@@ -155,11 +188,13 @@ pub fn arguments(bytes: &[u8], address: u64, at: u64) -> Arguments {
                 }
                 found = [None; 5];
             }
-            if let Some((argument, value)) = constant(&instruction)
+            let set = constant(&instruction).or_else(|| popped(&instruction).zip(short));
+            if let Some((argument, value)) = set
                 && let Some(slot) = found.get_mut(argument)
             {
                 *slot = Some(value);
             }
+            short = pushed(&instruction);
         }
         break;
     }

@@ -10,10 +10,10 @@ use std::ops::Range;
 
 use super::super::image::{Image, ImageError};
 use super::super::plan::{Finding, Function, Unsupported};
-use super::super::reference::{self, Reference, Starts};
+use super::super::reference::{self, Extents, Reference, Starts};
 use super::super::site::Code;
 use super::super::symbols::Symbols;
-use super::{Hooks, Runtime};
+use super::{Hooks, Runtime, aead};
 
 pub const RUNTIME: Runtime = Runtime {
     symbols: &[],
@@ -22,7 +22,6 @@ pub const RUNTIME: Runtime = Runtime {
 
 /// How the name of the file ends; what is before it varies.
 const FILE: &[u8] = b"/ssl/ssl_lib.cc\0";
-const LONGEST_NAME: u64 = 300;
 /// Most code of one function that is read.
 const MAX_FUNCTION: u64 = 0x800;
 /// Fewer places than this that name the file are no ssl_lib.
@@ -71,8 +70,12 @@ fn examine(image: &Image<'_>, _: &Symbols) -> Result<Option<Finding>, ImageError
     if references.len() < MIN_REFERENCES {
         return Ok(None);
     }
-    let functions = Functions::group(image, &references)?;
-    let Some((write, read)) = functions.identify()? else {
+    let mut hooks = Hooks::new(image);
+    let Some((write, read)) = identify(image, &references)? else {
+        hooks.note("SSL_read and SSL_write cannot be told apart from other functions".into());
+        if aead::hook(&mut hooks, &[aead::BORINGSSL_C, aead::BORINGSSL_CC])? {
+            return Ok(Some(Finding::Hooks(hooks.into_plan("boringssl", None))));
+        }
         return Ok(Some(Finding::Unsupported(Unsupported {
             library: "boringssl".into(),
             reason: "linked in without symbols, and SSL_read and SSL_write cannot be told apart \
@@ -80,7 +83,6 @@ fn examine(image: &Image<'_>, _: &Symbols) -> Result<Option<Finding>, ImageError
                 .into(),
         })));
     };
-    let mut hooks = Hooks::new(image);
     hook(
         &mut hooks,
         read,
@@ -96,18 +98,29 @@ fn examine(image: &Image<'_>, _: &Symbols) -> Result<Option<Finding>, ImageError
     Ok(Some(Finding::Hooks(hooks.into_plan("boringssl", None))))
 }
 
+/// Where SSL_write and SSL_read are, if both are certain.
+fn identify(
+    image: &Image<'_>,
+    references: &[Reference],
+) -> Result<Option<(Extent, Extent)>, ImageError> {
+    let starts = Starts::near(image, references)?;
+    let by_calls = Functions::group(image, references, |at| Ok(starts.around(at)))?;
+    if let Some(found) = by_calls.identify()? {
+        return Ok(Some(found));
+    }
+    // What is not called directly was taken for a part of its neighbour.
+    let extents = Extents::near(image, references)?;
+    Functions::group(image, references, |at| extents.around(at))?.identify()
+}
+
 /// The address of the source file's name.
 fn file_name(image: &Image<'_>) -> Result<Option<u64>, ImageError> {
     let mut tail = None;
     image.find_constants(&[FILE], |_, at| tail = tail.or(Some(at)))?;
-    let Some(tail) = tail else { return Ok(None) };
-    let from = tail.saturating_sub(LONGEST_NAME);
-    let before = image.bytes(from, LONGEST_NAME as usize)?;
-    let before = before.get(..usize::try_from(tail.saturating_sub(from)).unwrap_or(0));
-    let start = before
-        .and_then(|bytes| memchr::memrchr(0, bytes))
-        .map_or(0, |nul| nul.saturating_add(1));
-    Ok(image.address_of(from.saturating_add(start as u64)))
+    match tail {
+        Some(tail) => image.beginning_of_text(tail),
+        None => Ok(None),
+    }
 }
 
 fn hook(
@@ -116,24 +129,7 @@ fn hook(
     function: Function,
     what: &str,
 ) -> Result<(), ImageError> {
-    let size = range
-        .end
-        .saturating_sub(range.start)
-        .min(MAX_FUNCTION.saturating_add(1)) as usize;
-    let bytes = hooks.image.code(range.start, size)?;
-    let code = Code {
-        machine: hooks.image.machine,
-        address: range.start,
-        bytes: &bytes,
-        whole: bytes.len() == size && size as u64 <= MAX_FUNCTION,
-    };
-    let wanted = function.wanted();
-    match code.cheap(wanted).or_else(|| code.at_entry(wanted)) {
-        Some(place) => hooks.add(function, &place, what),
-        None => hooks.note(format!(
-            "{what}: begins with an instruction that takes no probe"
-        )),
-    }
+    hooks.place(function, &range, MAX_FUNCTION, what)?;
     Ok(())
 }
 
@@ -146,12 +142,16 @@ struct Functions<'i> {
 }
 
 impl<'i> Functions<'i> {
-    fn group(image: &'i Image<'i>, references: &[Reference]) -> Result<Self, ImageError> {
-        let starts = Starts::near(image, references)?;
+    /// `around` tells the function that an address lies in.
+    fn group(
+        image: &'i Image<'i>,
+        references: &[Reference],
+        around: impl Fn(u64) -> Result<Option<Extent>, ImageError>,
+    ) -> Result<Self, ImageError> {
         let mut failing: BTreeMap<u64, Failing> = BTreeMap::new();
         let mut shapes = [0_usize; 5];
         for reference in references {
-            let Some(range) = starts.around(reference.address) else {
+            let Some(range) = around(reference.address)? else {
                 continue;
             };
             let function = failing.entry(range.start).or_default();

@@ -2,15 +2,20 @@
 //!
 //! In: an [`Image`]. Out: a [`Finding`]. Must not know: processes, other runtimes.
 
+mod aead;
 mod boringssl;
 mod exported;
 mod go;
 mod openssl;
+mod ring;
+mod rustls;
 mod unseen;
+
+use std::ops::Range;
 
 use super::image::{Image, ImageError};
 use super::plan::{Exit, Finding, Function, Hook, HookPlan, Site, SiteCost};
-use super::site::{PlacedExit, Placement};
+use super::site::{Code, PlacedExit, Placement};
 use super::symbols::Symbols;
 
 /// One TLS implementation, and how to see its plaintext.
@@ -28,6 +33,7 @@ const RUNTIMES: &[Runtime] = &[
     exported::RUNTIME,
     go::RUNTIME,
     boringssl::RUNTIME,
+    rustls::RUNTIME,
     unseen::RUNTIME,
 ];
 
@@ -77,6 +83,33 @@ impl<'a> Hooks<'a> {
             hook.entry.offset
         ));
         self.hooks.push(hook);
+    }
+
+    /// Hooks `function`, whose code lies in `extent`, at the best place in its first
+    /// `at_most` bytes; whether there is one.
+    fn place(
+        &mut self,
+        function: Function,
+        extent: &Range<u64>,
+        at_most: u64,
+        what: &str,
+    ) -> Result<bool, ImageError> {
+        let size = extent.end.saturating_sub(extent.start);
+        let read = size.min(at_most.saturating_add(1)) as usize;
+        let bytes = self.image.code(extent.start, read)?;
+        let code = Code {
+            machine: self.image.machine,
+            address: extent.start,
+            bytes: &bytes,
+            whole: bytes.len() == read && size <= at_most,
+        };
+        let wanted = function.wanted();
+        let place = code.cheap(wanted).or_else(|| code.at_entry(wanted));
+        match &place {
+            Some(place) => self.add(function, place, what),
+            None => self.note(silent(what)),
+        }
+        Ok(place.is_some())
     }
 
     fn hook(&self, function: Function, place: &Placement) -> Option<Hook> {

@@ -29,6 +29,7 @@ const SYMBOLS: &[&str] = &[
     "SSL_set_wfd",
     "SSL_set_bio",
     "SSL_ctrl",
+    "SSL_sendfile",
     "TLS_client_method",
     "TLS_method",
     SINCE_3_2,
@@ -81,7 +82,8 @@ const WRITE_WITH_FLAGS: Direction = Direction {
     ..WRITE
 };
 
-/// What tells connections apart and names their peer; none of it is called often.
+/// What tells connections apart and names their peer, and what leaves past the memory of
+/// the process; none of it is called often.
 const FACTS: &[(&str, Function)] = &[
     ("SSL_free", Function::Free),
     ("SSL_set_fd", Function::SetFd),
@@ -89,6 +91,7 @@ const FACTS: &[(&str, Function)] = &[
     ("SSL_set_wfd", Function::SetFd),
     ("SSL_set_bio", Function::SetBio),
     ("SSL_ctrl", Function::Ctrl),
+    ("SSL_sendfile", Function::SendFile),
 ];
 
 fn examine(image: &Image<'_>, symbols: &Symbols) -> Result<Option<Finding>, ImageError> {
@@ -517,6 +520,16 @@ mod tests {
             hook_of(&plan, Function::Read).entry.cost,
             SiteCost::Emulated
         );
+    }
+
+    #[test]
+    fn a_file_that_is_sent_is_seen_at_its_return() {
+        let mut builder = Builder::new(Machine::X86_64);
+        for name in ["SSL_read", "SSL_write", "SSL_sendfile"] {
+            builder.function(name, b"\x55\xc3");
+        }
+        let plan = plan(builder).unwrap();
+        assert_eq!(hook_of(&plan, Function::SendFile).exit, Some(Exit::Return));
     }
 
     #[test]

@@ -16,18 +16,11 @@ const BEAM: &str = "enif_make_atom";
 
 /// Constants that only an image with the library has, in two parts, so that this program
 /// itself does not hold them. The first that is found counts.
-const MARKS: &[([&[u8]; 2], &str, &str)] = &[
-    (
-        [b"/rustls", b"-0."],
-        "rustls",
-        "rustls is linked in without a function that can be hooked",
-    ),
-    (
-        [b"/ssl/ssl_lib", b".c\0"],
-        "openssl",
-        "OpenSSL is linked in without its symbols",
-    ),
-];
+const MARKS: &[([&[u8]; 2], &str, &str)] = &[(
+    [b"/ssl/ssl_lib", b".c\0"],
+    "openssl",
+    "OpenSSL is linked in without its symbols",
+)];
 
 fn examine(image: &Image<'_>, symbols: &Symbols) -> Result<Option<Finding>, ImageError> {
     if symbols.has(JVM) {

@@ -99,8 +99,14 @@ const fn is_simulated(kind: Kind) -> bool {
     )
 }
 
+/// Registers of arguments.
+const REGISTERS: usize = 8;
+
 pub fn cheap(code: &Code<'_>, wanted: Wanted) -> Option<Placement> {
     let entry = entry(code, wanted)?;
+    if wanted.arguments > REGISTERS && entry != code.address {
+        return None;
+    }
     let exit = match (wanted.result, entry == code.address) {
         (false, _) => None,
         (true, true) => Some(PlacedExit::Return),

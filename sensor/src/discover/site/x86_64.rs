@@ -10,11 +10,11 @@ use super::super::plan::SiteCost;
 use super::{Code, Convention, First, PlacedExit, Placement, Wanted};
 
 /// Integer arguments in their order.
-const fn arguments(convention: Convention) -> [Register; 5] {
-    use Register::{R8, RAX, RBX, RCX, RDI, RDX, RSI};
+const fn arguments(convention: Convention) -> [Register; 6] {
+    use Register::{R8, R9, RAX, RBX, RCX, RDI, RDX, RSI};
     match convention {
-        Convention::C => [RDI, RSI, RDX, RCX, R8],
-        Convention::Go => [RAX, RBX, RCX, RDI, RSI],
+        Convention::C => [RDI, RSI, RDX, RCX, R8, R9],
+        Convention::Go => [RAX, RBX, RCX, RDI, RSI, R8],
     }
 }
 
@@ -67,8 +67,9 @@ fn has_refused_prefix(bytes: &[u8]) -> bool {
 }
 
 pub fn cheap(code: &Code<'_>, wanted: Wanted) -> Option<Placement> {
-    let kept = arguments(wanted.convention);
-    let kept = kept.get(..wanted.arguments)?;
+    let registers = arguments(wanted.convention);
+    let kept = registers.get(..wanted.arguments).unwrap_or(&registers);
+    let stack = wanted.result || wanted.arguments > registers.len();
     let mut begins_anew = wanted.convention == Convention::Go && has_jump_to(code, code.address);
     for (instruction, bytes) in instructions(code).take(MAX_STEPS) {
         if begins_anew && instruction.flow_control() == FlowControl::ConditionalBranch {
@@ -84,14 +85,14 @@ pub fn cheap(code: &Code<'_>, wanted: Wanted) -> Option<Placement> {
                 exit: wanted.result.then_some(PlacedExit::Return),
             });
         }
-        if !keeps(&instruction, kept, wanted.result) {
+        if !keeps(&instruction, kept, stack) {
             return None;
         }
     }
     None
 }
 
-/// Whether the arguments (and the stack pointer, where a return probe needs it) are
+/// Whether the arguments (and the stack pointer, where it is needed) are
 /// after this instruction what they were before, and the next one always runs.
 fn keeps(instruction: &Instruction, kept: &[Register], stack: bool) -> bool {
     match instruction.mnemonic() {

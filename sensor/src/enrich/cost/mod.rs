@@ -33,6 +33,8 @@ use crate::llm::Call;
 use crate::llm::attr;
 use crate::llm::call::{Usage, Value};
 
+#[doc(hidden)]
+pub mod fuzz;
 mod litellm;
 mod pattern;
 pub mod table;

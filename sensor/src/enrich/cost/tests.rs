@@ -12,6 +12,8 @@ fn call(provider: &'static str, model: &str, usage: Usage) -> Call {
         id: CallId(1),
         connection: ConnectionId(1),
         role: Role::Client,
+        thread: None,
+        context: None,
         operation: "chat".into(),
         provider: provider.into(),
         dialect: "openai.chat",

@@ -174,14 +174,12 @@ impl Metrics {
         record: &Record,
     ) {
         // A span that does not leave is not to be looked for.
-        let exemplar = semconv::is_sampled(record).then(|| {
-            let ids = semconv::ids(record);
-            Exemplar {
-                value,
-                unix_nanos: record.end_unix_nanos(),
-                trace: ids.trace,
-                span: ids.span,
-            }
+        let trace = record.trace();
+        let exemplar = semconv::is_sampled(trace, record.share()).then(|| Exemplar {
+            value,
+            unix_nanos: record.end_unix_nanos(),
+            trace: trace.trace,
+            span: trace.span,
         });
         self.store.add(metric, labels, value, exemplar);
     }
@@ -252,8 +250,9 @@ mod tests {
         let duration = histogram(&metrics, "gen_ai.client.operation.duration").unwrap();
         assert!((duration.sum - 1.34).abs() < 1e-9);
         let exemplar = duration.exemplars.iter().flatten().next().unwrap();
-        let ids = semconv::ids(&record(|_, _| {}));
-        assert_eq!((exemplar.trace, exemplar.span), (ids.trace, ids.span));
+        let record = record(|_, _| {});
+        let trace = record.trace();
+        assert_eq!((exemplar.trace, exemplar.span), (trace.trace, trace.span));
         let first = histogram(&metrics, "gen_ai.client.operation.time_to_first_chunk");
         assert!((first.unwrap().sum - 0.21).abs() < 1e-9);
         let gaps = histogram(&metrics, "gen_ai.client.operation.time_per_output_chunk");

@@ -1,6 +1,6 @@
 //! Records as messages of the OpenTelemetry protocol.
 //!
-//! In: [`Record`]s. Out: export requests in protobuf, each with one span or event. Such
+//! In: [`Outgoing`]s. Out: export requests in protobuf, each with one span or event. Such
 //! requests joined end to end are one request with all of theirs: so protobuf merges
 //! repeated fields, and so batches are made without decoding anything.
 
@@ -18,9 +18,11 @@ use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Spa
 use prost::Message as _;
 use serde_json::Value as Json;
 
+use crate::enrich::trace::{Known, Trace};
 use crate::event::Role;
+use crate::export::Outgoing;
 use crate::export::semconv::{self, Attribute, Attributes, Conventions};
-use crate::redact::Record;
+use crate::redact::{Record, ServedRecord};
 
 /// How an attribute that is a tree is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,8 +45,26 @@ pub struct Encoder {
 
 impl Encoder {
     /// The span of `record`, as a whole request.
-    pub fn span(&self, record: &Record) -> Vec<u8> {
-        let ids = semconv::ids(record);
+    pub fn span(&self, record: &Outgoing) -> Vec<u8> {
+        let (resource, span) = match record {
+            Outgoing::Call(record) => (semconv::resource(record), self.of_call(record)),
+            Outgoing::Served(record) => (semconv::served_resource(record), of_served(record)),
+        };
+        let request = ExportTraceServiceRequest {
+            resource_spans: vec![ResourceSpans {
+                resource: Some(self.resource(&resource)),
+                scope_spans: vec![ScopeSpans {
+                    scope: Some(scope()),
+                    spans: vec![span],
+                    ..ScopeSpans::default()
+                }],
+                ..ResourceSpans::default()
+            }],
+        };
+        request.encode_to_vec()
+    }
+
+    fn of_call(&self, record: &Record) -> Span {
         let call = record.call();
         let mut attributes = semconv::spelled(record, self.conventions);
         if !self.content_on_spans {
@@ -56,12 +76,7 @@ impl Encoder {
             attributes: vec![pair("llmtap.link.type", string("retry_of"))],
             ..Link::default()
         });
-        let span = Span {
-            trace_id: trace_id(ids.trace),
-            span_id: span_id(ids.span),
-            parent_span_id: ids.parent.map(span_id).unwrap_or_default(),
-            // Sampled (W3C Trace Context, 3.2.2.5).
-            flags: 1 | SpanFlags::ContextHasIsRemoteMask as u32,
+        Span {
             name: semconv::span_name(call),
             kind: match call.role {
                 Role::Client => SpanKind::Client,
@@ -75,20 +90,8 @@ impl Encoder {
                 code: StatusCode::Error as i32,
                 message: error.message.as_deref().unwrap_or_default().to_owned(),
             }),
-            ..Span::default()
-        };
-        let request = ExportTraceServiceRequest {
-            resource_spans: vec![ResourceSpans {
-                resource: Some(self.resource(record)),
-                scope_spans: vec![ScopeSpans {
-                    scope: Some(scope()),
-                    spans: vec![span],
-                    ..ScopeSpans::default()
-                }],
-                ..ResourceSpans::default()
-            }],
-        };
-        request.encode_to_vec()
+            ..placed(record.trace())
+        }
     }
 
     /// The event that carries the content of `record`, as a whole request; `None` where it
@@ -97,7 +100,7 @@ impl Encoder {
         if !semconv::has_content(record) {
             return None;
         }
-        let ids = semconv::ids(record);
+        let trace = record.trace();
         let attributes = semconv::attributes(record);
         let log = LogRecord {
             time_unix_nano: record.end_unix_nanos(),
@@ -105,14 +108,14 @@ impl Encoder {
             severity_number: SeverityNumber::Info as i32,
             event_name: semconv::OPERATION_DETAILS.to_owned(),
             attributes: pairs(&attributes, Trees::Structured),
-            trace_id: trace_id(ids.trace),
-            span_id: span_id(ids.span),
+            trace_id: trace_id(trace.trace),
+            span_id: span_id(trace.span),
             flags: 1,
             ..LogRecord::default()
         };
         let request = ExportLogsServiceRequest {
             resource_logs: vec![ResourceLogs {
-                resource: Some(self.resource(record)),
+                resource: Some(self.resource(&semconv::resource(record))),
                 scope_logs: vec![ScopeLogs {
                     scope: Some(scope()),
                     log_records: vec![log],
@@ -124,8 +127,8 @@ impl Encoder {
         Some(request.encode_to_vec())
     }
 
-    fn resource(&self, record: &Record) -> Resource {
-        let mut attributes = pairs(&semconv::resource(record), Trees::Text);
+    fn resource(&self, known: &Attributes<'_>) -> Resource {
+        let mut attributes = pairs(known, Trees::Text);
         for (name, value) in &self.resource {
             if attributes.iter().all(|known| known.key != *name) {
                 attributes.push(pair(name, string(value.as_str())));
@@ -135,6 +138,42 @@ impl Encoder {
             attributes,
             ..Resource::default()
         }
+    }
+}
+
+fn of_served(record: &ServedRecord) -> Span {
+    let attributes = semconv::served_attributes(record);
+    let failed = record.answer().status.is_some_and(|status| status >= 500);
+    Span {
+        name: record.served().method.clone().into(),
+        kind: SpanKind::Server as i32,
+        start_time_unix_nano: record.start_unix_nanos(),
+        end_time_unix_nano: record.end_unix_nanos(),
+        attributes: pairs(&attributes, Trees::Text),
+        status: failed.then(|| Status {
+            code: StatusCode::Error as i32,
+            message: String::new(),
+        }),
+        ..placed(record.trace())
+    }
+}
+
+/// A span that has nothing but its place among others.
+fn placed(trace: &Trace) -> Span {
+    let (parent, is_remote) = match trace.parent {
+        Some(parent) => (span_id(parent.span), parent.known == Known::Sent),
+        None => (Vec::new(), false),
+    };
+    let remote = SpanFlags::ContextIsRemoteMask as u32;
+    // What we send was sampled (W3C Trace Context, 3.2.2.5), whatever others did.
+    let flags = 1 | SpanFlags::ContextHasIsRemoteMask as u32;
+    Span {
+        trace_id: trace_id(trace.trace),
+        span_id: span_id(trace.span),
+        parent_span_id: parent,
+        trace_state: trace.state.as_deref().unwrap_or_default().to_owned(),
+        flags: flags | if is_remote { remote } else { 0 },
+        ..Span::default()
     }
 }
 
@@ -260,6 +299,10 @@ mod tests {
         }
     }
 
+    fn call(record: &Record) -> Outgoing {
+        Outgoing::Call(record.clone())
+    }
+
     fn decoded(message: &[u8]) -> Vec<ResourceSpans> {
         let request = ExportTraceServiceRequest::decode(message).unwrap();
         request.resource_spans
@@ -273,7 +316,7 @@ mod tests {
     #[test]
     fn a_span_has_all_that_its_record_says() {
         let record = spoken();
-        let all = decoded(&encoder(Conventions::Otel, true).span(&record));
+        let all = decoded(&encoder(Conventions::Otel, true).span(&call(&record)));
         let resource = &all[0].resource.as_ref().unwrap().attributes;
         let shop = Value::StringValue("shop".into());
         assert_eq!(value(resource, "service.name"), Some(&shop));
@@ -305,14 +348,14 @@ mod tests {
 
     #[test]
     fn requests_end_to_end_are_one() {
-        let one = encoder(Conventions::Otel, false).span(&spoken());
+        let one = encoder(Conventions::Otel, false).span(&call(&spoken()));
         assert_eq!(decoded(&[one.clone(), one].concat()).len(), 2);
     }
 
     #[test]
     fn content_is_on_the_event_where_it_is_not_on_the_span() {
         let record = spoken();
-        let bytes = encoder(Conventions::Both, false).span(&record);
+        let bytes = encoder(Conventions::Both, false).span(&call(&record));
         assert!(memchr::memmem::find(&bytes, b"hello").is_none());
         let event = Encoder::default().event(&record).unwrap();
         let request = ExportLogsServiceRequest::decode(&event[..]).unwrap();
@@ -338,7 +381,7 @@ mod tests {
     fn another_attempt_is_linked_to_the_one_before() {
         let mut again = spoken();
         again.link_retry(crate::redact::SpanRef { trace: 1, span: 2 });
-        let all = decoded(&encoder(Conventions::Otel, false).span(&again));
+        let all = decoded(&encoder(Conventions::Otel, false).span(&call(&again)));
         let [link] = &all[0].scope_spans[0].spans[0].links[..] else {
             panic!("one link");
         };

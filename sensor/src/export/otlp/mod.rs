@@ -1,6 +1,6 @@
 //! The OpenTelemetry protocol: spans and events to a collector.
 //!
-//! In: [`Record`]s. Out: export requests, by way of a spool each for spans and events.
+//! In: [`Outgoing`]s. Out: export requests, by way of a spool each for spans and events.
 //! Must not know: a call that was not redacted.
 //!
 //! The SDK's own exporters take one resource for all spans and keep their queue in
@@ -10,9 +10,8 @@
 use std::io;
 use std::sync::Arc;
 
-use crate::export::semconv;
+use crate::export::Outgoing;
 use crate::export::worker::Sink;
-use crate::redact::Record;
 
 pub mod client;
 pub mod encode;
@@ -34,16 +33,13 @@ pub struct Outlet {
 }
 
 impl Sink for Outlet {
-    fn take(&mut self, record: &Record) -> io::Result<()> {
-        if !semconv::is_sampled(record) {
-            return Ok(());
-        }
+    fn take(&mut self, record: &Outgoing) -> io::Result<()> {
         if let Some(traces) = &self.traces {
-            let message = self.encoder.span(record);
-            traces.push(&message)?;
+            traces.push(&self.encoder.span(record))?;
         }
         if let Some(logs) = &self.logs
             && self.content_on_events
+            && let Outgoing::Call(record) = record
             && let Some(message) = self.encoder.event(record)
         {
             logs.push(&message)?;

@@ -27,6 +27,11 @@ pub(super) struct Pairing {
     pub exchanges: VecDeque<Exchange>,
     /// Requests given up whose response may still come.
     given_up: u64,
+    /// Requests that come after their response: of a program that writes in one thread and
+    /// reads in another, the reader may be heard first.
+    overtaken: u64,
+    /// A request was seen, and nothing is missing after it.
+    in_step: bool,
     /// Requests may be missing after those that wait.
     pub doubtful: bool,
     /// Bytes that are missing where the next response is due.
@@ -77,6 +82,8 @@ impl Pairing {
             next,
             exchanges: VecDeque::new(),
             given_up: 0,
+            overtaken: 0,
+            in_step: false,
             doubtful: false,
             missing: Missing::NONE,
             unpaired: 0,
@@ -135,6 +142,7 @@ impl Pairing {
     pub fn reverse(&mut self, at: Timestamp, out: &mut Out<'_>) {
         self.close(at, out);
         self.given_up = 0;
+        self.out_of_step();
         self.requester = self.requester.opposite();
     }
 
@@ -154,6 +162,22 @@ impl Pairing {
             request_over,
             response: Phase::Awaited,
         }
+    }
+
+    /// A request begins; where its response has passed by, it waits for none.
+    pub fn begin_request(&mut self, exchange: &mut Exchange) {
+        self.in_step = true;
+        if self.overtaken > 0 {
+            self.overtaken = self.overtaken.saturating_sub(1);
+            exchange.response = Phase::Over;
+        }
+    }
+
+    /// Requests may be missing here, so that a response whose request was not seen is
+    /// nothing to wonder at.
+    pub fn out_of_step(&mut self) {
+        self.in_step = false;
+        self.overtaken = 0;
     }
 
     /// The exchange whose request is being read.
@@ -180,6 +204,9 @@ impl Pairing {
             self.give_up(at, usize::MAX, out);
         }
         if self.given_up > 0 || self.awaited() == 0 {
+            if self.given_up == 0 && self.in_step {
+                self.overtaken = self.overtaken.saturating_add(1);
+            }
             self.given_up = self.given_up.saturating_sub(1);
             self.unpaired = self.unpaired.saturating_add(1);
             let orphan = self.exchange("".into(), false, true);

@@ -3,6 +3,8 @@
 //! In: the bytes of one head. Out: the head and its [`Framing`]. Must not know: what
 //! came before.
 
+use std::mem::MaybeUninit;
+
 use super::messages::Framing;
 use crate::http::head::Version;
 use crate::http::head::{redact_url, without_userinfo};
@@ -14,17 +16,18 @@ const MOST_FIELDS: usize = 256;
 /// Reads the head of a request; `None` where it is none.
 pub(super) fn request(head: &mut [u8]) -> Option<(RequestHead, Framing)> {
     unfold(head);
-    let mut fields = [httparse::EMPTY_HEADER; MOST_FIELDS];
-    let mut raw = httparse::Request::new(&mut fields);
+    let mut fields = [const { MaybeUninit::uninit() }; MOST_FIELDS];
+    let mut raw = httparse::Request::new(&mut []);
     let mut config = httparse::ParserConfig::default();
     config
         .allow_multiple_spaces_in_request_line_delimiters(true)
         .ignore_invalid_headers_in_requests(true);
-    let status = config.parse_request(&mut raw, head).ok()?;
+    let status = config.parse_request_with_uninit_headers(&mut raw, head, &mut fields);
+    let status = status.ok()?;
     if status.is_partial() {
         return None;
     }
-    let fields = kept(raw.headers);
+    let fields = kept(raw.headers, head.len());
     let (authority, target) = split_target(raw.method?, raw.path?);
     let authority = authority
         .or_else(|| fields.first("host"))
@@ -45,19 +48,20 @@ pub(super) fn request(head: &mut [u8]) -> Option<(RequestHead, Framing)> {
 /// known); `None` where it is none.
 pub(super) fn response(head: &mut [u8], method: &str) -> Option<(ResponseHead, Framing)> {
     unfold(head);
-    let mut fields = [httparse::EMPTY_HEADER; MOST_FIELDS];
-    let mut raw = httparse::Response::new(&mut fields);
+    let mut fields = [const { MaybeUninit::uninit() }; MOST_FIELDS];
+    let mut raw = httparse::Response::new(&mut []);
     let mut config = httparse::ParserConfig::default();
     config
         .allow_multiple_spaces_in_response_status_delimiters(true)
         .allow_spaces_after_header_name_in_responses(true)
         .ignore_invalid_headers_in_responses(true);
-    let status = config.parse_response(&mut raw, head).ok()?;
+    let status = config.parse_response_with_uninit_headers(&mut raw, head, &mut fields);
+    let status = status.ok()?;
     if status.is_partial() {
         return None;
     }
     let status = raw.code?;
-    let fields = kept(raw.headers);
+    let fields = kept(raw.headers, head.len());
     let framing = response_framing(method, status, &fields);
     let head = ResponseHead {
         status: Some(status),
@@ -72,7 +76,7 @@ pub(super) fn trailers(section: &mut [u8]) -> Fields {
     unfold(section);
     let mut fields = [httparse::EMPTY_HEADER; MOST_FIELDS];
     match httparse::parse_headers(section, &mut fields) {
-        Ok(httparse::Status::Complete((_, raw))) => kept(raw),
+        Ok(httparse::Status::Complete((bytes, raw))) => kept(raw, bytes),
         _ => Fields::default(),
     }
 }
@@ -83,10 +87,14 @@ pub(super) fn status(head: &[u8]) -> Option<u16> {
     std::str::from_utf8(code).ok()?.parse().ok()
 }
 
-fn kept(raw: &[httparse::Header<'_>]) -> Fields {
-    let mut fields = Fields::default();
+/// The fields of a head of so many bytes.
+fn kept(raw: &[httparse::Header<'_>], bytes: usize) -> Fields {
+    let mut fields = Fields::with_capacity(raw.len(), bytes);
     for field in raw {
-        fields.push(field.name, &String::from_utf8_lossy(field.value));
+        match std::str::from_utf8(field.value) {
+            Ok(value) => fields.push(field.name, value),
+            Err(_) => fields.push(field.name, &String::from_utf8_lossy(field.value)),
+        }
     }
     fields
 }

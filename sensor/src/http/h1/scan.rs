@@ -13,6 +13,9 @@ use crate::time::Timestamp;
 /// Bytes of a line that tell whether it may open a message.
 const LINE_START: usize = 32;
 
+/// Bytes that most heads fit into.
+const USUAL_HEAD: usize = 1 << 10;
+
 /// A line that was looked for.
 pub(super) enum Found {
     Message(StartLine, Place),
@@ -62,6 +65,9 @@ impl Half {
         let before = self.buffer.len();
         if before.saturating_add(piece.len()) > LONGEST_HEAD {
             return false;
+        }
+        if self.buffer.capacity() == 0 {
+            self.buffer.reserve(USUAL_HEAD);
         }
         let (start, rest) = piece.split_at(piece.len().min(LINE_START.saturating_sub(before)));
         self.buffer.extend_from_slice(start);

@@ -35,7 +35,8 @@ impl Messages for Requests<'_, '_> {
             .fields
             .list("expect")
             .any(|e| e.eq_ignore_ascii_case("100-continue"));
-        let exchange = pairing.exchange(request.method.clone(), waits, false);
+        let mut exchange = pairing.exchange(request.method.clone(), waits, false);
+        pairing.begin_request(&mut exchange);
         let step = Step::Request {
             began: head.began,
             requester: pairing.requester,
@@ -64,7 +65,9 @@ impl Messages for Requests<'_, '_> {
     }
 
     /// Whole requests may be missing; their responses will find nobody.
-    fn lost(&mut self, _: Timestamp, _: Missing) {}
+    fn lost(&mut self, _: Timestamp, _: Missing) {
+        self.pairing.out_of_step();
+    }
 
     fn lost_framing(&mut self) {
         self.pairing.doubtful |= !self.pairing.exchanges.is_empty();

@@ -14,7 +14,7 @@ mod block;
 mod frame;
 mod half;
 mod header;
-mod hpack;
+pub(super) mod hpack;
 mod streams;
 mod sync;
 

@@ -2,6 +2,7 @@
 
 use super::{Ask, Dialect, Event};
 use crate::llm::attr;
+use crate::llm::call::TraceContext;
 use crate::llm::error;
 use crate::llm::json::{Bool, Int, List, Raw, Str, wire};
 use crate::llm::reply::Reply;
@@ -27,6 +28,7 @@ wire! {
 
     struct Meta<'a> {
         traceparent: Str<'a>,
+        tracestate: Str<'a>,
     }
 
     struct Message<'a> {
@@ -65,6 +67,13 @@ const AREAS: [&str; 13] = [
     "server/",
 ];
 
+impl Meta<'_> {
+    fn context(&self) -> Option<TraceContext> {
+        let context = TraceContext::parse(self.traceparent.key())?;
+        Some(context.with_state(self.tracestate.key()))
+    }
+}
+
 impl Request<'_> {
     /// Whether this is a request of the protocol, not of another that uses JSON-RPC.
     pub(super) fn is_mcp(&self) -> bool {
@@ -102,7 +111,7 @@ impl Dialect for Mcp {
         attributes.text(attr::RPC_REQUEST_ID, asked.id.string());
         attributes.text(attr::MCP_PROTOCOL, params.version);
         attributes.text(attr::MCP_RESOURCE, params.uri);
-        attributes.text(attr::TRACEPARENT, params.meta.traceparent);
+        ask.context = params.meta.context();
         if method == "tools/call" {
             ask.operation = Some("execute_tool");
             attributes.text(attr::TOOL_NAME, params.name);

@@ -22,7 +22,7 @@ mod watsonx;
 mod xai;
 
 use super::attr::Attributes;
-use super::call::{ChatMessage, Name, Part, Request};
+use super::call::{ChatMessage, Name, Part, Request, TraceContext};
 use super::json::{List, Raw, Str};
 use super::reply::Reply;
 pub(super) use rpc::Method;
@@ -63,6 +63,8 @@ pub(super) struct Ask {
     pub(super) whole: bool,
     pub(super) operation: Option<&'static str>,
     pub(super) request: Request,
+    /// The trace that the body says it belongs to.
+    pub(super) context: Option<TraceContext>,
     pub(super) attributes: Attributes,
 }
 

@@ -78,7 +78,8 @@ impl Dialect for Watsonx {
         reply.set_model(response.model);
         for (at, output) in response.results.iter().enumerate() {
             reply.text(at, None, output.text);
-            if output.stop_reason.key() != "not_finished" {
+            let is_last = output.stop_reason.key() != "not_finished";
+            if is_last {
                 reply.finish(at, output.stop_reason);
             }
             reply.tokens.update(Tokens {
@@ -88,7 +89,8 @@ impl Dialect for Watsonx {
                     .count()
                     .filter(|n| *n > 0)
                     .or(reply.tokens.input),
-                output: output.output.count(),
+                // Before the last event it is what was counted so far.
+                output: output.output.count().filter(|_| is_last),
                 ..Tokens::default()
             });
         }

@@ -3,7 +3,7 @@
 //! In: text. Out: where its values begin and end. Only strings and brackets are
 //! followed; what nobody asks for is passed over without being read, at any depth.
 
-use memchr::memchr;
+use memchr::memchr2;
 
 /// A place in a document. What it gives is `None` where the text is no JSON, or is cut.
 pub(in crate::llm) struct Cursor<'a> {
@@ -16,15 +16,20 @@ impl<'a> Cursor<'a> {
         Self { text, at: 0 }
     }
 
-    /// Passes over a value and gives its text.
-    pub(in crate::llm) fn value(&mut self) -> Option<&'a str> {
-        let first = self.peek()?;
-        let start = self.at;
-        match first {
-            b'"' => drop(self.quoted()?),
-            b'{' | b'[' => self.nested()?,
-            _ => self.scalar(first)?,
+    /// Passes over a value.
+    pub(in crate::llm) fn skip(&mut self) -> Option<()> {
+        match self.peek()? {
+            b'"' => self.skip_string(),
+            b'{' | b'[' => self.skip_nested(),
+            first => self.skip_scalar(first),
         }
+    }
+
+    /// Passes over a value and gives its text.
+    pub(super) fn value(&mut self) -> Option<&'a str> {
+        self.peek()?;
+        let start = self.at;
+        self.skip()?;
         self.text.get(start..self.at)
     }
 
@@ -62,7 +67,7 @@ impl<'a> Cursor<'a> {
         mut item: impl FnMut(&mut Self) -> Option<()>,
     ) -> Option<()> {
         if self.peek()? != open {
-            return self.value().map(drop);
+            return self.skip();
         }
         self.pass(1);
         if self.peek()? == close {
@@ -90,40 +95,50 @@ impl<'a> Cursor<'a> {
 
     /// Passes over a string, at whose opening quote it stands; gives what is in it.
     fn quoted(&mut self) -> Option<&'a str> {
-        self.pass(1);
-        let start = self.at;
-        loop {
-            self.pass(memchr(b'"', self.rest())?);
-            let text = self.text.get(start..self.at)?;
-            self.pass(1);
-            let escapes = text.bytes().rev().take_while(|byte| *byte == b'\\');
-            if escapes.count().is_multiple_of(2) {
-                return Some(text);
-            }
-        }
+        let start = self.at.wrapping_add(1);
+        self.skip_string()?;
+        self.text.get(start..self.at.wrapping_sub(1))
     }
 
-    /// Passes over an object or a list, at whose bracket it stands.
-    fn nested(&mut self) -> Option<()> {
+    fn skip_string(&mut self) -> Option<()> {
+        self.pass(1);
+        loop {
+            self.pass(before_quote(self.rest())?);
+            match *self.rest().first()? {
+                b'"' => break,
+                _ => self.pass(2),
+            }
+        }
+        self.pass(1);
+        Some(())
+    }
+
+    fn skip_nested(&mut self) -> Option<()> {
         let mut depth = 0_usize;
         loop {
             match *self.rest().first()? {
-                b'"' => {
-                    self.quoted()?;
-                    continue;
+                b'"' => self.skip_string()?,
+                b'{' | b'[' => {
+                    depth = depth.saturating_add(1);
+                    self.pass(1);
                 }
-                b'{' | b'[' => depth = depth.saturating_add(1),
-                b'}' | b']' => depth = depth.saturating_sub(1),
-                _ => {}
-            }
-            self.pass(1);
-            if depth == 0 {
-                return Some(());
+                b'}' | b']' => {
+                    depth = depth.saturating_sub(1);
+                    self.pass(1);
+                    if depth == 0 {
+                        return Some(());
+                    }
+                }
+                _ => self.pass(before(self.rest(), |word| {
+                    // This bit makes braces of square brackets.
+                    let braces = word | EACH.wrapping_mul(0x20);
+                    equal(word, b'"') | equal(braces, b'{') | equal(braces, b'}')
+                })),
             }
         }
     }
 
-    fn scalar(&mut self, first: u8) -> Option<()> {
+    fn skip_scalar(&mut self, first: u8) -> Option<()> {
         let rest = self.rest();
         let length = match first {
             b'n' if rest.starts_with(b"null") => 4,
@@ -158,6 +173,47 @@ impl<'a> Cursor<'a> {
     fn pass(&mut self, bytes: usize) {
         self.at = self.at.wrapping_add(bytes);
     }
+}
+
+/// How many bytes come before the next quote or backslash. Most strings are short, and
+/// calling somebody costs more than looking at them.
+fn before_quote(bytes: &[u8]) -> Option<usize> {
+    const SHORT: usize = 32;
+    let Some((near, far)) = bytes.split_at_checked(SHORT) else {
+        return Some(before(bytes, |word| equal(word, b'"') | equal(word, b'\\')));
+    };
+    match before(near, |word| equal(word, b'"') | equal(word, b'\\')) {
+        SHORT => Some(SHORT.wrapping_add(memchr2(b'"', b'\\', far)?)),
+        here => Some(here),
+    }
+}
+
+/// A word each of whose bytes is 1.
+const EACH: u64 = u64::MAX / 0xff;
+
+/// The high bit of the first byte of `word` that is `byte`, and perhaps of some after it.
+const fn equal(word: u64, byte: u8) -> u64 {
+    let differ = word ^ EACH.wrapping_mul(byte as u64);
+    differ.wrapping_sub(EACH) & !differ & EACH.wrapping_mul(0x80)
+}
+
+/// How many bytes come before the first that `mark` marks as [`equal`] does; it is given
+/// eight bytes at a time, the first in the lowest place, and must not mark 0.
+fn before(bytes: &[u8], mark: impl Fn(u64) -> u64) -> usize {
+    let place = |marks: u64| (marks.trailing_zeros() / 8) as usize;
+    let mut passed = 0_usize;
+    let (words, tail) = bytes.as_chunks();
+    for word in words {
+        let marks = mark(u64::from_le_bytes(*word));
+        if marks != 0 {
+            return passed.wrapping_add(place(marks));
+        }
+        passed = passed.wrapping_add(8);
+    }
+    let mut last = [0; 8];
+    last.iter_mut().zip(tail).for_each(|(to, from)| *to = *from);
+    let marks = mark(u64::from_le_bytes(last));
+    passed.wrapping_add(place(marks).min(tail.len()))
 }
 
 #[cfg(test)]
@@ -209,6 +265,19 @@ mod tests {
     }
 
     #[test]
+    fn brackets_are_found_wherever_they_stand() {
+        for length in 0..40 {
+            for (open, close) in [("[", "]"), ("{", "}"), ("[\"", "\"]")] {
+                let value = format!("{open}{}{close}", "é".repeat(length));
+                for after in ["", "]", "tail of some length"] {
+                    let text = format!("{value}{after}");
+                    assert_eq!(split(&text), Some((&*value, after)));
+                }
+            }
+        }
+    }
+
+    #[test]
     fn members_and_elements_come_in_order() {
         let mut seen = Vec::new();
         let mut cursor = Cursor::new(r#" { "a" : 1 , "b\"" :[{"c":2}, "d" ] ,"e":[]} x"#);
@@ -232,11 +301,11 @@ mod tests {
             r#"{"a":1"#,
             r#"{"a":1]"#,
         ] {
-            let walked = Cursor::new(text).members(|cursor, _| cursor.value().map(drop));
+            let walked = Cursor::new(text).members(|cursor, _| cursor.skip());
             assert_eq!(walked, None, "{text}");
         }
         for text in ["[1,]", "[1 2]", "[1}", "[", "[1"] {
-            let walked = Cursor::new(text).elements(|cursor| cursor.value().map(drop));
+            let walked = Cursor::new(text).elements(Cursor::skip);
             assert_eq!(walked, None, "{text}");
         }
     }

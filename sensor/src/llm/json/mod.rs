@@ -264,7 +264,7 @@ impl<'json, T: FromJson<'json>> FromJson<'json> for List<T> {
         self.0.clear();
         cursor.elements(|cursor| {
             if self.0.len() >= MAX_LIST {
-                return cursor.value().map(drop);
+                return cursor.skip();
             }
             self.0.push(T::default());
             self.0.last_mut()?.read(cursor)

@@ -30,7 +30,7 @@ macro_rules! wire {
             fn read(&mut self, cursor: &mut $crate::llm::json::Cursor<'json>) -> Option<()> {
                 cursor.members(|cursor, key| match key {
                     $( $crate::llm::json::wire!(@key $field $($($key)|+)?) => self.$field.read(cursor), )*
-                    _ => cursor.value().map(drop),
+                    _ => cursor.skip(),
                 })
             }
         }

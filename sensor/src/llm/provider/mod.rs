@@ -4,6 +4,8 @@
 
 mod table;
 
+use std::borrow::Cow;
+
 /// Somebody who serves models.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Provider {
@@ -19,7 +21,7 @@ pub(super) struct Provider {
 /// provider's own.
 pub(super) fn identify(host: Option<&str>, port: Option<u16>) -> Option<&'static Provider> {
     let by_host = host.and_then(|host| {
-        let host = host.trim_end_matches('.').to_ascii_lowercase();
+        let host = lowercase(host.trim_end_matches('.'));
         let mut all = table::PROVIDERS.iter();
         all.find(|p| p.hosts.iter().any(|pattern| matches(pattern, &host)))
     });
@@ -29,8 +31,19 @@ pub(super) fn identify(host: Option<&str>, port: Option<u16>) -> Option<&'static
     })
 }
 
+fn lowercase(text: &str) -> Cow<'_, str> {
+    match text.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        true => Cow::Owned(text.to_ascii_lowercase()),
+        false => Cow::Borrowed(text),
+    }
+}
+
 /// Whether `text` has the form of `pattern`, in which `*` stands for any run.
 fn matches(pattern: &str, text: &str) -> bool {
+    let first = pattern.bytes().next();
+    if first != Some(b'*') && first != text.bytes().next() {
+        return false;
+    }
     let Some((start, mut pattern)) = pattern.split_once('*') else {
         return pattern == text;
     };

@@ -18,11 +18,15 @@ pub(super) use slot::ToolFragment;
 const MAX_CHOICES: usize = 128;
 /// Parts kept of one choice.
 const MAX_PARTS: usize = 4096;
+/// Events whose content is kept, in bytes of them all.
+const MAX_EVENTS: usize = 16 << 20;
 
 #[derive(Debug, Default)]
 pub(super) struct Reply {
     /// Whether text and parts are kept.
     content: bool,
+    /// Bytes of events that were read.
+    read: usize,
     pub(super) id: Option<Box<str>>,
     pub(super) model: Option<Box<str>>,
     pub(super) conversation_id: Option<Box<str>>,
@@ -65,6 +69,22 @@ impl Reply {
 
     pub(super) const fn keeps_content(&self) -> bool {
         self.content
+    }
+
+    /// An event of so many bytes is to be read. Beyond a limit nothing more is kept of
+    /// what events say, but that they say who and how much.
+    pub(super) fn reads(&mut self, bytes: usize) {
+        self.read = self.read.saturating_add(bytes);
+    }
+
+    /// Bytes of the events whose content is kept.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.read.min(MAX_EVENTS)
+    }
+
+    /// Whether content was left out because there was too much.
+    pub(super) const fn is_cut(&self) -> bool {
+        self.content && self.read > MAX_EVENTS
     }
 
     /// The first id is the reply's; some routers give each piece another.
@@ -310,9 +330,9 @@ impl Reply {
 
     /// The parts of a choice, where parts are kept.
     fn slots(&mut self, choice: usize) -> Option<&mut Vec<Slot>> {
-        let content = self.content;
+        let keeps = self.content && !self.is_cut();
         let choice = self.choice(choice)?;
-        content.then_some(&mut choice.slots)
+        keeps.then_some(&mut choice.slots)
     }
 
     /// The part to add to: block `key`'s of the right kind, or a new one.

@@ -5,37 +5,28 @@ use serde_json::{Value, json};
 use super::{Reply, Said, tokens};
 
 pub fn messages(request: &Value, said: Said) -> Reply {
-    let id = format!("msg_{}", said.id);
-    // As the conventions count, the input has what was cached; on the wire it has not.
-    let cached = said.input_tokens / 2;
-    let said = Said { id, ..said };
-    let usage = |output: u64| {
-        json!({
-            "input_tokens": said.input_tokens - cached, "cache_read_input_tokens": cached,
-            "cache_creation_input_tokens": 0, "output_tokens": output,
-            "service_tier": "standard",
-        })
-    };
-    let message = |content: Value, stop: Value, output: u64| {
-        json!({
-            "id": said.id, "type": "message", "role": "assistant", "model": said.model,
-            "content": content, "stop_reason": stop, "stop_sequence": null,
-            "usage": usage(output),
-        })
-    };
-    if request["stream"] != true {
-        let content = json!([{"type": "text", "text": said.text}]);
-        let body = message(content, json!("end_turn"), said.output_tokens);
-        return Reply::json(said, &body);
+    if request["stream"] == true {
+        let (said, events) = events(said);
+        let events = events.into_iter();
+        return Reply::events(said, events.map(|(name, data)| (name, data.to_string())));
     }
+    let said = named(said);
+    let content = json!([{"type": "text", "text": said.text}]);
+    let body = message(&said, content, json!("end_turn"), said.output_tokens);
+    Reply::json(said, &body)
+}
+
+/// The events of a streamed reply, with their names.
+pub fn events(said: Said) -> (Said, Vec<(&'static str, Value)>) {
+    let said = named(said);
     let event = |name: &'static str, mut data: Value| {
         data["type"] = name.into();
-        (name, data.to_string())
+        (name, data)
     };
     let mut events = vec![
         event(
             "message_start",
-            json!({"message": message(json!([]), Value::Null, 1)}),
+            json!({"message": message(&said, json!([]), Value::Null, 1)}),
         ),
         event(
             "content_block_start",
@@ -58,7 +49,28 @@ pub fn messages(request: &Value, said: Said) -> Reply {
         ),
         event("message_stop", json!({})),
     ]);
-    Reply::events(said, events)
+    (said, events)
+}
+
+fn named(said: Said) -> Said {
+    Said {
+        id: format!("msg_{}", said.id),
+        ..said
+    }
+}
+
+fn message(said: &Said, content: Value, stop: Value, output: u64) -> Value {
+    // As the conventions count, the input has what was cached; on the wire it has not.
+    let cached = said.input_tokens / 2;
+    json!({
+        "id": said.id, "type": "message", "role": "assistant", "model": said.model,
+        "content": content, "stop_reason": stop, "stop_sequence": null,
+        "usage": {
+            "input_tokens": said.input_tokens - cached, "cache_read_input_tokens": cached,
+            "cache_creation_input_tokens": 0, "output_tokens": output,
+            "service_tier": "standard",
+        },
+    })
 }
 
 pub fn error(status: u16, serial: &str) -> Value {

@@ -5,9 +5,14 @@ use hyper::Method;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use crate::protobuf;
+
 mod anthropic;
+mod bedrock;
+mod gemini;
 mod ollama;
 mod openai;
+mod xai;
 
 /// A secret that every reply sets; it must turn up nowhere.
 pub const SET_COOKIE: &str = "session=canary-cookie-3f9a61";
@@ -22,6 +27,8 @@ pub struct Reply {
     /// One piece, or the pieces of a stream.
     pub pieces: Vec<Bytes>,
     pub streamed: bool,
+    /// `grpc-status` and its words; the pieces are messages without their frames.
+    pub grpc: Option<(u8, &'static str)>,
     pub said: Said,
 }
 
@@ -55,7 +62,19 @@ impl Reply {
             content_type: "application/json",
             pieces: vec![body.to_string().into()],
             streamed: false,
+            grpc: None,
             said,
+        }
+    }
+
+    /// A reply that went well, in messages.
+    fn grpc(said: Said, messages: impl IntoIterator<Item = protobuf::Message>) -> Self {
+        let messages = messages.into_iter();
+        Self {
+            content_type: "application/grpc",
+            pieces: messages.map(|m| m.into_bytes().into()).collect(),
+            grpc: Some((0, "")),
+            ..Self::json(said, &Value::Null)
         }
     }
 
@@ -73,6 +92,7 @@ impl Reply {
             content_type: "text/event-stream; charset=utf-8",
             pieces,
             streamed: true,
+            grpc: None,
             said,
         }
     }
@@ -91,6 +111,16 @@ pub fn to(asked: &Asked<'_>) -> Reply {
         (&Method::POST, "/v1/embeddings") => openai::embeddings(said),
         (&Method::POST, "/v1/messages") => anthropic::messages(&request, said),
         (&Method::POST, "/api/chat") => ollama::chat(&request, said),
+        (&Method::POST, "/xai_api.Chat/GetCompletion") => xai::completion(said),
+        (&Method::POST, "/xai_api.Chat/GetCompletionChunk") => xai::chunks(said),
+        (&Method::POST, path) if path.starts_with("/model/") => {
+            let action = path.rsplit('/').next().unwrap_or_default();
+            bedrock::model(action, said).unwrap_or_else(|| error(asked, 404))
+        }
+        (&Method::POST, path) if path.contains("/models/") => {
+            let place = path.rsplit('/').next().unwrap_or_default();
+            gemini::models(place, said).unwrap_or_else(|| error(asked, 404))
+        }
         (&Method::GET, path) if path.starts_with("/bytes/") => bytes(path),
         (&Method::POST, "/echo") => Reply {
             content_type: "application/octet-stream",
@@ -149,6 +179,18 @@ fn bytes(path: &str) -> Reply {
 }
 
 fn error(asked: &Asked<'_>, status: u16) -> Reply {
+    if asked.path.starts_with("/xai_api.") {
+        let grpc = match status {
+            401 => (16, "Invalid%20API%20key."),
+            404 => (5, "No such model."),
+            429 => (8, "Rate limit reached."),
+            _ => (13, "The server had an error."),
+        };
+        return Reply {
+            grpc: Some(grpc),
+            ..Reply::grpc(Said::default(), [])
+        };
+    }
     let body = if asked.path == "/v1/messages" {
         anthropic::error(status, &asked.serial)
     } else {

@@ -9,6 +9,8 @@ use crate::llm::call::ChatMessage;
 
 /// Messages kept that no call has answered yet.
 const MAX_PENDING: usize = 256;
+/// Bytes that they may come from.
+const MAX_SAID: usize = 16 << 20;
 
 /// What a message does to a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,11 +43,14 @@ pub(in crate::llm) trait Conversation: std::fmt::Debug + Sync {
 pub(in crate::llm) struct Setup {
     pub(in crate::llm) ask: Ask,
     pub(in crate::llm) pending: Vec<ChatMessage>,
+    /// Bytes of the messages that say what is pending.
+    pub(in crate::llm) said: usize,
 }
 
 impl Setup {
     fn say(&mut self, message: ChatMessage) {
-        if self.ask.content && self.pending.len() < MAX_PENDING {
+        let fits = self.pending.len() < MAX_PENDING && self.said <= MAX_SAID;
+        if self.ask.content && fits {
             self.pending.push(message);
         }
     }

@@ -1,0 +1,138 @@
+//! Bodies of the fuzz targets of this room.
+//!
+//! In: bytes that a fuzzer made up. Out: nothing, or a panic where a law is broken.
+
+use std::collections::BTreeMap;
+use std::io::Cursor;
+
+use super::mask::Masks;
+use super::{Bodies, Reader, Reframer};
+use crate::event::{ConnectionId, Direction, Event, EventKind, Missing};
+use crate::http;
+use crate::stream::Segment;
+use crate::time::Timestamp;
+
+/// A capture file: it is read to its end, or to its first error.
+pub fn reader(file: &[u8]) {
+    let Ok(mut reader) = Reader::new(Cursor::new(file.to_vec())) else {
+        return;
+    };
+    while let Ok(Some(event)) = reader.next() {
+        std::hint::black_box(event);
+    }
+}
+
+/// A stream of lines, its hole where the first two bytes say. Bytes are masked and never
+/// moved; cuts change nothing, but behind a hole, where a piece is too short to see how
+/// the stream goes on, more is masked.
+pub fn mask(script: &[u8]) {
+    let Some((&[high, low], stream)) = script.split_first_chunk() else {
+        return;
+    };
+    let hole = usize::from(u16::from_be_bytes([high, low]));
+    let [whole, cut] = [usize::MAX, 1].map(|most| {
+        let mut masks = Masks::default();
+        let mut masked = Vec::new();
+        let (head, tail) = stream.split_at_checked(hole).unwrap_or((stream, &[]));
+        let mut missing = Missing::NONE;
+        for part in [head, tail] {
+            for piece in part.chunks(most) {
+                let mut piece = piece.to_vec();
+                masks.mask(ConnectionId(1), Direction::Write, missing, &mut piece)?;
+                missing = Missing::NONE;
+                masked.extend(piece);
+            }
+            missing = Missing { lost: 1, cut: 0 };
+        }
+        Some(masked)
+    });
+    let (Some(whole), Some(cut)) = (whole, cut) else {
+        return;
+    };
+    assert_eq!((whole.len(), cut.len()), (stream.len(), stream.len()));
+    for ((whole, cut), byte) in whole.into_iter().zip(cut).zip(stream) {
+        assert!(whole == *byte || whole == b'*');
+        let more = cut == b'*' && hole < stream.len();
+        assert!(whole == cut || more, "a cut changed what is masked");
+    }
+}
+
+/// Traffic of a few connections: an order, a size, as many bytes, and so on. What is
+/// written anew is HTTP/1.1 that can be read.
+pub fn reframe(script: &[u8]) {
+    for bodies in [Bodies::AsTheyAre, Bodies::Hidden] {
+        let mut written = Written::default();
+        let mut reframer = Reframer::new(bodies);
+        events(script, &mut |event| {
+            reframer.feed(event, &mut |event| written.take(event));
+        });
+        written.check();
+    }
+}
+
+/// Plays a script.
+fn events(mut script: &[u8], feed: &mut dyn FnMut(&Event<'_>)) {
+    let mut nanos = 0_u64;
+    while let Some((&[order, low, high], rest)) = script.split_first_chunk() {
+        nanos = nanos.saturating_add(1);
+        let size = usize::from(u16::from_le_bytes([low, high]));
+        let (bytes, rest) = match order & 7 {
+            0..=4 => rest.split_at_checked(size).unwrap_or((rest, &[])),
+            _ => (&[][..], rest),
+        };
+        script = rest;
+        let direction = if order & 8 == 0 {
+            Direction::Write
+        } else {
+            Direction::Read
+        };
+        let missing = Missing {
+            lost: if order & 7 == 4 { u64::from(order) } else { 0 },
+            cut: 0,
+        };
+        let kind = match order & 7 {
+            5 => EventKind::Open(Box::default()),
+            6 => EventKind::Close,
+            _ => EventKind::Data {
+                direction,
+                missing,
+                bytes,
+            },
+        };
+        feed(&Event {
+            connection: ConnectionId(u64::from(order >> 6)),
+            at: Timestamp::from_nanos(nanos),
+            kind,
+        });
+    }
+}
+
+/// Connections that were made up, as another observer sees them.
+#[derive(Default)]
+struct Written(BTreeMap<ConnectionId, (http::Connection, bool)>);
+
+impl Written {
+    fn take(&mut self, event: &Event<'_>) {
+        let (http, has_holes) = self.0.entry(event.connection).or_default();
+        if let EventKind::Data {
+            direction,
+            missing,
+            bytes,
+        } = &event.kind
+        {
+            if !missing.is_none() {
+                *has_holes = true;
+                http.feed(*direction, event.at, Segment::Gap(*missing), &mut |_| {});
+            }
+            http.feed(*direction, event.at, Segment::Data(bytes), &mut |_| {});
+        }
+    }
+
+    fn check(&self) {
+        for (http, has_holes) in self.0.values() {
+            let faults = http.faults();
+            let sound = faults.refused_heads == 0 && faults.lost_framing == 0;
+            assert!(sound || *has_holes, "{faults:?}");
+        }
+    }
+}
