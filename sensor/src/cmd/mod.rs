@@ -16,6 +16,7 @@ mod account;
 mod capture;
 mod doctor;
 mod estimate;
+mod facts;
 mod live;
 mod pipeline;
 mod record;

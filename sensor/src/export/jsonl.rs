@@ -346,7 +346,7 @@ mod tests {
         assert_eq!(
             line["resource"],
             json!({
-                "service.name": "python3",
+                "service.name": "python3.11",
                 "process.pid": 42,
                 "process.executable.name": "python3.11",
                 "process.executable.path": "/usr/bin/python3.11",

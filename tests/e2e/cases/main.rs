@@ -8,6 +8,7 @@ mod lifecycle;
 mod load;
 mod privacy;
 mod sdk;
+mod trace;
 
 use llmtap_e2e::{Call, Reply, Scene, Tap};
 

@@ -19,6 +19,7 @@
 
 mod body;
 mod certificate;
+pub mod kubernetes;
 mod log;
 mod reply;
 mod server;
