@@ -59,6 +59,9 @@ pub mod state {
     pub const OVER: u8 = 4;
     /// A plain socket that carries TLS by now.
     pub const ENCRYPTED: u8 = 8;
+    /// The exchange under way began with `POST`; see
+    /// [`HEADS_AND_POSTS`](crate::filter::HEADS_AND_POSTS).
+    pub const POST: u8 = 16;
 }
 
 /// Addresses of a socket. Ports are in host order; `family` 0: unknown.

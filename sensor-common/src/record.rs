@@ -41,6 +41,11 @@ pub struct Header {
     pub position: u64,
     /// How many of those were left out on purpose.
     pub cut: u64,
+    /// Of [`kind::DATA`]: bytes that had crossed in the other direction, and how many of
+    /// those were left out. So what is missing at the end of a turn is known when the next
+    /// one begins, and not only when the turn after that does.
+    pub opposite: u64,
+    pub opposite_cut: u64,
     /// Bytes of payload that are valid; the record may be longer.
     pub length: u32,
     pub kind: u8,
@@ -51,7 +56,7 @@ pub struct Header {
     pub tid: u32,
     pub padding: u32,
 }
-assert_size!(Header, 48);
+assert_size!(Header, 64);
 
 /// Facts about a connection; sent when it is first seen and whenever more is known.
 #[repr(C)]

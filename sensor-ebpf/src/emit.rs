@@ -18,6 +18,7 @@ use crate::maps::{self, EVENTS, PROCESSES};
 use crate::read;
 use crate::socket;
 use crate::stash::{self, Thread};
+use crate::wire::{self, Start};
 
 #[repr(C)]
 struct Record<T> {
@@ -35,16 +36,29 @@ struct Share {
     tail: u64,
 }
 
-/// Accounts for `length` bytes that crossed, and says what to deliver of them.
+/// Accounts for `length` bytes that crossed, and says what to deliver of them. `first`: where
+/// they begin.
 #[inline(always)]
-fn share(connection: &mut Connection, direction: u8, length: u64) -> Share {
-    if connection.direction != direction {
+fn share(connection: &mut Connection, direction: u8, first: u64, length: u64) -> Share {
+    let verdict = conn::verdict(connection);
+    let turns = connection.direction != direction;
+    if turns {
         connection.direction = direction;
         connection.turn = 0;
     }
-    let (limit, tail) = match conn::verdict(connection) {
+    // Also while undecided: the decision comes amid an exchange.
+    if matches!(verdict, common::UNDECIDED | common::HEADS_AND_POSTS) {
+        match wire::start(first, length) {
+            Start::Post => connection.state |= state::POST,
+            // Amid a turn it may be the body of something.
+            Start::Request if turns => connection.state &= !state::POST,
+            _ => {}
+        }
+    }
+    let (limit, tail) = match verdict {
         common::UNWANTED => (0, 0),
         common::HEADS_ONLY => (HEAD, 0),
+        common::HEADS_AND_POSTS if connection.state & state::POST == 0 => (HEAD, 0),
         _ => (maps::turn_limit(), TAIL),
     };
     let head = length.min(limit.saturating_sub(connection.turn));
@@ -65,6 +79,18 @@ pub struct Buffers {
     pub count: u64,
 }
 
+impl Buffers {
+    /// Where the first byte is.
+    #[inline(always)]
+    pub fn first(&self) -> u64 {
+        if self.count == 0 {
+            self.buffer
+        } else {
+            read::user(self.vector).unwrap_or(0)
+        }
+    }
+}
+
 /// How far the delivery of a call has come.
 #[repr(C)]
 pub struct Cursor {
@@ -76,6 +102,8 @@ pub struct Cursor {
     at: Cell<u64>,
     position: Cell<u64>,
     cut: Cell<u64>,
+    opposite: Cell<u64>,
+    opposite_cut: Cell<u64>,
     left: Cell<u64>,
     /// Of the record that is being made.
     length: Cell<u32>,
@@ -99,7 +127,7 @@ pub fn payload(
     length: u64,
 ) {
     let side = (direction & 1) as usize;
-    let Share { head, tail } = share(connection, direction, length);
+    let Share { head, tail } = share(connection, direction, buffers.first(), length);
     let tail = if buffers.count == 0 { tail } else { 0 };
     let cursor = &thread.cursor;
     cursor.buffer.set(buffers.buffer);
@@ -110,6 +138,8 @@ pub fn payload(
     cursor.at.set(at);
     cursor.position.set(connection.position[side]);
     cursor.cut.set(connection.cut[side]);
+    cursor.opposite.set(connection.position[side ^ 1]);
+    cursor.opposite_cut.set(connection.cut[side ^ 1]);
     cursor.left.set(head);
     cursor.side.set(side as u32);
     cursor.tid.set(task.tid());
@@ -138,7 +168,7 @@ pub fn payload(
 /// Counts bytes that crossed without passing through memory of the process.
 #[inline(always)]
 pub fn unseen(connection: &mut Connection, direction: u8, length: u64) {
-    let _ = share(connection, direction, length);
+    let _ = share(connection, direction, 0, length);
     connection.position[(direction & 1) as usize] += length;
 }
 
@@ -227,6 +257,8 @@ fn record<const N: usize>(cursor: &Cursor) -> Delivery {
         (&raw mut (*header).at).write(cursor.at.get());
         (&raw mut (*header).position).write(cursor.position.get());
         (&raw mut (*header).cut).write(cursor.cut.get());
+        (&raw mut (*header).opposite).write(cursor.opposite.get());
+        (&raw mut (*header).opposite_cut).write(cursor.opposite_cut.get());
         (&raw mut (*header).length).write(length);
         (&raw mut (*header).kind).write(kind::DATA);
         (&raw mut (*header).direction).write(cursor.side.get() as u8);
@@ -353,6 +385,8 @@ unsafe fn fact(header: *mut Header, connection: &Connection, kind: u8, length: u
         at: conn::now(),
         position: 0,
         cut: 0,
+        opposite: 0,
+        opposite_cut: 0,
         length,
         kind,
         direction: 0,

@@ -5,8 +5,12 @@ use crate::read;
 pub enum Start {
     /// A TLS record begins.
     Tls,
-    /// A request or a response of HTTP/1 begins, or a connection of HTTP/2.
-    Http,
+    /// A request of HTTP/1 begins, which is no `POST`, or a connection of HTTP/2.
+    Request,
+    /// A request of HTTP/1 begins that may well have a body.
+    Post,
+    /// A response of HTTP/1 begins.
+    Response,
     Other,
 }
 
@@ -23,10 +27,10 @@ pub fn start(buffer: u64, length: u64) -> Start {
     let head = u64::from_le_bytes(head);
     if is_tls(head) {
         Start::Tls
-    } else if length >= 8 && is_http(head) {
-        Start::Http
-    } else {
+    } else if length < 8 {
         Start::Other
+    } else {
+        http(head)
     }
 }
 
@@ -44,7 +48,7 @@ fn is_tls(head: u64) -> bool {
 
 /// Methods and versions, as far as eight bytes show them.
 #[inline(always)]
-fn is_http(head: u64) -> bool {
+fn http(head: u64) -> Start {
     macro_rules! begins_with {
         ($($text:literal)*) => {
             false $(|| {
@@ -54,10 +58,17 @@ fn is_http(head: u64) -> bool {
             })*
         };
     }
-    begins_with!(
-        b"GET " b"PUT " b"POST " b"HEAD " b"PATCH " b"DELETE " b"OPTIONS " b"CONNECT "
-        b"HTTP/1." b"PRI * HT"
-    )
+    if begins_with!(b"POST ") {
+        Start::Post
+    } else if begins_with!(b"HTTP/1.") {
+        Start::Response
+    } else if begins_with!(
+        b"GET " b"PUT " b"HEAD " b"PATCH " b"DELETE " b"OPTIONS " b"CONNECT " b"PRI * HT"
+    ) {
+        Start::Request
+    } else {
+        Start::Other
+    }
 }
 
 const fn word(text: &[u8]) -> u64 {

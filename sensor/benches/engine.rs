@@ -1,55 +1,30 @@
 //! What the engine costs: `engine CAPTURE…`, each a capture file, held in memory.
 //!
-//! Its time is held against that of `serde_json` parsing the same messages into
-//! nothing, found in the same traffic beforehand: what reading the JSON alone costs.
+//! Its time is held against that of `serde_json` parsing the same messages into nothing:
+//! what it costs to read the JSON of the calls, found in the same traffic beforehand.
+//! Each capture is taken apart by how the responses of a connection are cut, so that
+//! streams of events do not hide behind documents.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::collections::HashMap;
+#[path = "../tests/support/allocator.rs"]
+mod allocator;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hint::black_box;
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use llmtap::capture::Reader;
-use llmtap::content::{Content, Limits};
+use llmtap::content::{Content, Kind, Limits, Message};
 use llmtap::engine::{Engine, Options, Output};
 use llmtap::event::{ConnectionId, Direction, Event, EventKind, Missing};
-use llmtap::http::{Connection, ExchangeEvent, ExchangeId, Step};
+use llmtap::http::{Connection, ExchangeEvent, ExchangeId, Fields, Step};
 use llmtap::stream::Segment;
 use llmtap::time::Timestamp;
 use serde::de::IgnoredAny;
 
-/// Runs of each measurement; the median counts.
-const RUNS: usize = 9;
-
-struct Counting;
-
-static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
-
-#[allow(unsafe_code, reason = "an allocator can only be made so")]
-// SAFETY: every call is passed on to the system's allocator unchanged.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: as our caller promised for `layout`.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: `pointer` came from `alloc` above, with this `layout`.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: `pointer` came from `alloc` above, with this `layout`.
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
+/// Runs of each measurement; the fastest counts, as nothing makes one too fast.
+const RUNS: usize = 15;
 
 /// An event that owns its bytes.
 enum Kept {
@@ -58,6 +33,13 @@ enum Kept {
 }
 
 type Trace = Vec<(ConnectionId, Timestamp, Kept)>;
+
+/// Connections whose responses are cut alike, and the messages of their calls.
+#[derive(Default)]
+struct Case {
+    trace: Trace,
+    messages: Vec<Vec<u8>>,
+}
 
 fn main() -> ExitCode {
     // Cargo adds a flag of its own.
@@ -70,53 +52,62 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     }
     println!(
-        "{:24} {:>7} {:>7} {:>9} {:>9} {:>9} {:>7} {:>12}",
-        "capture", "calls", "MB", "engine", "MB/s", "serde", "ratio", "allocs/call"
+        "{:28} {:>6} {:>8} {:>7} {:>8} {:>8} {:>6} {:>12} {:>15}",
+        "case",
+        "calls",
+        "messages",
+        "MB",
+        "MB/s",
+        "serde",
+        "ratio",
+        "allocs/call",
+        "allocs/message"
     );
     for file in &files {
-        measure(Path::new(file));
+        let name = Path::new(file).file_stem().unwrap_or_default();
+        let name = name.to_string_lossy();
+        for (kind, case) in cases(load(Path::new(file))) {
+            measure(&format!("{name} {kind}"), &case);
+        }
     }
     ExitCode::SUCCESS
 }
 
-fn measure(file: &Path) {
-    let trace = load(file);
-    let bytes: usize = trace.iter().map(|(_, _, kept)| kept.len()).sum();
-    let messages = messages(&trace);
-    let before = ALLOCATIONS.load(Ordering::Relaxed);
-    let calls = engine(&trace);
-    let allocations = ALLOCATIONS.load(Ordering::Relaxed) - before;
-    let engine = median(|| {
-        black_box(engine(&trace));
-    });
-    let serde = median(|| {
-        for message in &messages {
-            // What is no JSON costs its parser time as well.
-            let _ = black_box(serde_json::from_slice::<IgnoredAny>(message));
-        }
-    });
-    let name = file.file_name().unwrap_or_default().to_string_lossy();
+fn measure(name: &str, case: &Case) {
+    let before = allocator::allocations();
+    let calls = engine(&case.trace, &mut |_| {});
+    let allocations = (allocator::allocations() - before) as f64;
+    let (mut taken, mut parsing) = (Duration::MAX, Duration::MAX);
+    // In turns, so that both meet the same noise.
+    for _ in 0..RUNS {
+        taken = taken.min(timed(|| {
+            black_box(engine(&case.trace, &mut |_| {}));
+        }));
+        parsing = parsing.min(timed(|| parse(&case.messages)));
+    }
+    let bytes: usize = case.trace.iter().map(|(_, _, kept)| kept.len()).sum();
+    let (megabytes, messages) = (bytes as f64 / 1e6, case.messages.len());
     println!(
-        "{name:24} {calls:>7} {:>7.1} {:>6.1} ms {:>9.0} {:>6.1} ms {:>7.2} {:>12.0}",
-        bytes as f64 / 1e6,
-        engine.as_secs_f64() * 1e3,
-        bytes as f64 / 1e6 / engine.as_secs_f64(),
-        serde.as_secs_f64() * 1e3,
-        engine.as_secs_f64() / serde.as_secs_f64(),
-        allocations as f64 / calls.max(1) as f64,
+        "{name:28} {calls:>6} {messages:>8} {megabytes:>7.2} {:>8.0} {:>8.0} {:>6.2} {:>12.1} {:>15.2}",
+        megabytes / taken.as_secs_f64(),
+        megabytes / parsing.as_secs_f64(),
+        taken.as_secs_f64() / parsing.as_secs_f64(),
+        allocations / calls.max(1) as f64,
+        allocations / messages.max(1) as f64,
     );
 }
 
-fn median(work: impl Fn()) -> Duration {
-    let mut taken: Vec<Duration> = (0..RUNS)
-        .map(|_| {
-            let begun = Instant::now();
-            work();
-            begun.elapsed()
-        })
-        .collect();
-    taken.sort();
-    taken[RUNS / 2]
+fn timed(work: impl FnOnce()) -> Duration {
+    let begun = Instant::now();
+    work();
+    begun.elapsed()
+}
+
+/// What is no JSON costs its parser time as well.
+fn parse(messages: &[Vec<u8>]) {
+    for message in messages {
+        let _ = black_box(serde_json::from_slice::<IgnoredAny>(message));
+    }
 }
 
 impl Kept {
@@ -157,15 +148,18 @@ fn load(file: &Path) -> Trace {
     trace
 }
 
-/// Feeds all of it; gives the number of calls.
-fn engine(trace: &Trace) -> u64 {
+/// Feeds all of it; gives the number of calls, and each to `finished`.
+fn engine(trace: &Trace, finished: &mut dyn FnMut(&llmtap::llm::Call)) -> u64 {
     let mut engine = Engine::new(Options {
         llm: llmtap::llm::Options { content: true },
         ..Options::default()
     });
     let mut calls = 0;
     let mut out = |output: Output| {
-        calls += u64::from(matches!(black_box(output), Output::Finished(_)));
+        if let Output::Finished(call) = black_box(output) {
+            calls += 1;
+            finished(&call);
+        }
     };
     for (connection, at, kept) in trace {
         let event = Event {
@@ -179,74 +173,137 @@ fn engine(trace: &Trace) -> u64 {
     calls
 }
 
-/// Bodies under way.
+/// Takes a trace apart by how responses are cut; connections without a call are left out.
+fn cases(trace: Trace) -> BTreeMap<&'static str, Case> {
+    let mut calls = HashSet::new();
+    engine(&trace, &mut |call| {
+        calls.insert((call.connection, call.timing.start));
+    });
+    let mut connections = survey(&trace, &calls);
+    let mut cases = BTreeMap::<&'static str, Case>::new();
+    for (id, (_, bodies)) in &mut connections {
+        let messages = std::mem::take(&mut bodies.messages);
+        if calls.iter().any(|(connection, _)| connection == id) {
+            cases
+                .entry(bodies.kind())
+                .or_default()
+                .messages
+                .extend(messages);
+        }
+    }
+    for event in trace {
+        let kind = connections.get(&event.0).map(|(_, bodies)| bodies.kind());
+        if let Some(case) = kind.and_then(|kind| cases.get_mut(kind)) {
+            case.trace.push(event);
+        }
+    }
+    cases
+}
+
+/// The contents of a connection's calls: the JSON that an engine has to read.
 #[derive(Default)]
 struct Bodies {
+    calls: HashSet<ExchangeId>,
     open: HashMap<(ExchangeId, bool), Content>,
+    kinds: HashSet<&'static str>,
     messages: Vec<Vec<u8>>,
 }
 
 impl Bodies {
-    fn step(&mut self, event: ExchangeEvent<'_>) {
-        let Self { open, messages } = self;
-        let mut keep = |message: llmtap::content::Message<'_>| messages.push(message.data.to_vec());
+    fn kind(&self) -> &'static str {
+        match self.kinds.len() {
+            0 => "no response",
+            1 => self.kinds.iter().next().expect("one kind"),
+            _ => "all kinds",
+        }
+    }
+
+    fn step(&mut self, event: ExchangeEvent<'_>, is_call: impl Fn(Timestamp) -> bool) {
+        let (id, at) = (event.exchange, event.at);
+        let coding = |fields: &Fields| fields.coding().map(String::from);
+        let limits = Limits::default();
         match event.step {
-            Step::Request { head, .. } => {
-                let coding = head.fields.first("content-encoding");
-                let content = Content::whole(coding, Limits::default());
-                open.insert((event.exchange, true), content);
+            Step::Request { began, head, .. } if is_call(began) => {
+                let coding = coding(&head.fields);
+                let request = Content::whole(coding.as_deref(), limits);
+                self.calls.insert(id);
+                self.open.insert((id, true), request);
             }
-            Step::Response(head) => {
-                let (kind, coding) = ("content-type", "content-encoding");
-                let (kind, coding) = (head.fields.first(kind), head.fields.first(coding));
-                let content = Content::stream(kind, coding, Limits::default());
-                open.insert((event.exchange, false), content);
+            Step::Response(head) if self.calls.contains(&id) => {
+                let (kind, coding) = (head.fields.first("content-type"), coding(&head.fields));
+                let response = Content::stream(kind, coding.as_deref(), limits);
+                self.open.insert((id, false), response);
             }
-            Step::RequestBody(segment) => {
-                if let Some(content) = open.get_mut(&(event.exchange, true)) {
-                    content.feed(event.at, segment, &mut keep);
-                }
-            }
-            Step::ResponseBody(segment) => {
-                if let Some(content) = open.get_mut(&(event.exchange, false)) {
-                    content.feed(event.at, segment, &mut keep);
-                }
-            }
-            Step::RequestEnd(_) => {
-                if let Some(mut content) = open.remove(&(event.exchange, true)) {
-                    content.finish(event.at, true, &mut keep);
-                    messages.extend(content.body().map(|body| body.head.to_vec()));
-                }
-            }
-            Step::ResponseEnd(_) => {
-                if let Some(mut content) = open.remove(&(event.exchange, false)) {
-                    content.finish(event.at, true, &mut keep);
-                }
-            }
+            Step::RequestBody(segment) => self.body((id, true), at, segment),
+            Step::ResponseBody(segment) => self.body((id, false), at, segment),
+            Step::RequestEnd(_) => self.end((id, true), at),
+            Step::ResponseEnd(_) => self.end((id, false), at),
             _ => {}
+        }
+    }
+
+    fn body(&mut self, half: (ExchangeId, bool), at: Timestamp, segment: Segment<'_>) {
+        let Self { open, messages, .. } = self;
+        if let Some(content) = open.get_mut(&half) {
+            content.feed(at, segment, &mut |message| keep(message, messages));
+        }
+    }
+
+    fn end(&mut self, half: (ExchangeId, bool), at: Timestamp) {
+        let Self {
+            open,
+            messages,
+            kinds,
+            ..
+        } = self;
+        let Some(mut content) = open.remove(&half) else {
+            return;
+        };
+        content.finish(at, true, &mut |message| keep(message, messages));
+        messages.extend(content.body().map(|body| body.head.to_vec()));
+        if !half.1 {
+            kinds.insert(label(content.kind()));
         }
     }
 }
 
-/// The JSON that the engine has to read: bodies of requests, and units of responses.
-fn messages(trace: &Trace) -> Vec<Vec<u8>> {
-    let mut connections = HashMap::<ConnectionId, (Connection, Bodies)>::new();
+fn keep(message: Message<'_>, messages: &mut Vec<Vec<u8>>) {
+    messages.push(message.data.to_vec());
+}
+
+fn label(kind: Option<Kind>) -> &'static str {
+    match kind {
+        Some(Kind::Sse) => "sse",
+        Some(Kind::EventStream) => "event-stream",
+        Some(Kind::Ndjson) => "ndjson",
+        Some(Kind::JsonArray) => "json array",
+        Some(Kind::Grpc) => "grpc",
+        Some(Kind::Whole) | None => "unary",
+    }
+}
+
+/// Dissects every connection; keeps the messages of exchanges that began as `calls` did.
+fn survey(
+    trace: &Trace,
+    calls: &HashSet<(ConnectionId, Timestamp)>,
+) -> BTreeMap<ConnectionId, (Connection, Bodies)> {
+    let mut connections = BTreeMap::<ConnectionId, (Connection, Bodies)>::new();
     for (id, at, kept) in trace {
         let Kept::Data(direction, missing, bytes) = kept else {
             continue;
         };
-        let (connection, bodies) = connections
-            .entry(*id)
-            .or_insert_with(|| (Connection::new(), Bodies::default()));
+        let (connection, bodies) = connections.entry(*id).or_default();
+        let is_call = |began| calls.contains(&(*id, began));
+        let mut step = |event: ExchangeEvent<'_>| bodies.step(event, is_call);
         if !missing.is_none() {
-            let gap = Segment::Gap(*missing);
-            connection.feed(*direction, *at, gap, &mut |event| bodies.step(event));
+            connection.feed(*direction, *at, Segment::Gap(*missing), &mut step);
         }
-        let data = Segment::Data(bytes);
-        connection.feed(*direction, *at, data, &mut |event| bodies.step(event));
+        connection.feed(*direction, *at, Segment::Data(bytes), &mut step);
     }
-    let all = connections.into_values().map(|(_, bodies)| bodies.messages);
-    all.flatten()
-        .filter(|message| !message.is_empty())
-        .collect()
+    for (connection, bodies) in connections.values_mut() {
+        connection.close(Timestamp::default(), &mut |event| {
+            bodies.step(event, |_| false)
+        });
+    }
+    connections
 }

@@ -203,8 +203,11 @@ pub enum Verdict {
     Undecided,
     /// Carries calls: deliver everything.
     Wanted,
-    /// Carries none so far: the first bytes of each turn are enough, so that a later
-    /// call on the same connection is still found.
+    /// Carries none so far: the first bytes of each turn are enough, but for exchanges
+    /// that begin with `POST`, which a later call on the same connection does.
+    HeadsAndPosts,
+    /// Carries other things that are posted: the first bytes of each turn are enough, so
+    /// that a later call is still found, if not with all of its request.
     HeadsOnly,
     /// Never will (not HTTP): deliver nothing.
     Unwanted,

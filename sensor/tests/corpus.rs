@@ -30,10 +30,15 @@ fn recorded_interactions_give_the_expected_calls() {
     let mut failures = Vec::new();
     for record in &records {
         let expected = &record["expected"];
-        if record["kind"] != "http" || expected["ambiguous"] == true {
+        let it = match record["kind"].as_str() {
+            Some("http") => Interaction::of(record),
+            Some("grpc") => Interaction::of_grpc(record),
+            _ => continue,
+        };
+        if expected["ambiguous"] == true {
             continue;
         }
-        let call = drive(&Interaction::of(record), true);
+        let call = drive(&it, true);
         let wrong = differences(record, call.as_ref());
         let family = expected["family"].as_str().unwrap_or("(no call)");
         let [good, all] = families.entry(family.to_owned()).or_default();
@@ -266,11 +271,15 @@ fn spoiled_bytes_do_no_harm() {
 
 /// The cases written by hand.
 fn cases() -> Vec<(PathBuf, Value)> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/corpus/llm");
-    let files = std::fs::read_dir(&folder).expect("the folder of cases");
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/corpus");
+    let folders = ["llm", "grpc"].map(|name| corpus.join(name));
+    let files = folders
+        .iter()
+        .flat_map(|folder| std::fs::read_dir(folder).expect("a folder of cases"))
+        .map(|file| file.expect("a file").path());
     files
-        .map(|file| {
-            let path = file.expect("a file").path();
+        .filter(|path| path.extension().is_some_and(|kind| kind == "json"))
+        .map(|path| {
             let text = std::fs::read_to_string(&path).expect("a case");
             let case = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{path:?}: {e}"));
             (path, case)

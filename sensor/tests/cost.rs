@@ -28,6 +28,7 @@ fn cost(url: &str, request: &Value, response: &Value) -> Option<Cost> {
             status: 200,
             response_fields: fields,
             response: vec![framing::Unit::Whole(response.to_string().into_bytes())],
+            trailers: Fields::default(),
         },
         false,
     );

@@ -3,13 +3,14 @@
 //! missing makes fields vanish and changes none; connections don't touch each other;
 //! nothing is kept of what is over.
 
+#[path = "support/allocator.rs"]
+mod allocator;
 #[path = "support/conversation.rs"]
 mod conversation;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::path::Path;
 
+use allocator::live_bytes;
 use conversation::{Conversation, Piece, Random};
 use llmtap::engine::{Engine, Options, Output};
 use llmtap::enrich::Joiner;
@@ -291,41 +292,6 @@ fn what_is_over_leaves_nothing_behind() {
     }
     assert!(calls > conversations.len(), "{calls} calls");
 }
-
-/// Counts what this thread has allocated and not given back.
-struct Counting;
-
-thread_local! {
-    static LIVE: Cell<isize> = const { Cell::new(0) };
-}
-
-fn live_bytes() -> isize {
-    LIVE.with(Cell::get)
-}
-
-fn add(bytes: isize) {
-    // A thread that ends has no counter any more.
-    let _ = LIVE.try_with(|live| live.set(live.get() + bytes));
-}
-
-#[allow(unsafe_code, reason = "an allocator can't be written without")]
-// SAFETY: every request goes to the system's allocator as it came.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        add(layout.size() as isize);
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        add(-(layout.size() as isize));
-        // SAFETY: as above.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static COUNTING: Counting = Counting;
 
 #[test]
 fn our_own_conversations_are_calls() {

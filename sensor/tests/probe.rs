@@ -6,7 +6,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use llmtap::event::{ConnectionId, Direction, Event, EventKind, Origin, Verdict};
@@ -61,6 +61,12 @@ impl Traffic {
     fn order(&mut self, order: &str) {
         writeln!(self.orders, "{order}").expect("it listens");
         self.answer(order);
+    }
+
+    /// It ends without a word.
+    fn order_last(&mut self, order: &str) {
+        writeln!(self.orders, "{order}").expect("it listens");
+        self.child.wait().expect("our own child");
     }
 
     fn answer(&mut self, order: &str) {
@@ -318,6 +324,38 @@ fn verdicts_keep_bytes_in_the_kernel() {
 
 #[test]
 #[ignore = "needs root and the eBPF object"]
+fn what_is_posted_is_whole_where_else_heads_are_enough() {
+    let _turn = TURN.lock();
+    for kind in ["tls", "plain"] {
+        let mut traffic = Traffic::start("posts");
+        let mut sensor = sensor_for(&traffic, Options::default());
+        traffic.order(kind);
+        traffic.order("get 5000");
+        let first = traffic.sent().len() as u64;
+        let mut seen = Seen::default();
+        let delivered = |seen: &Seen| seen.write.values().map(Side::delivered).sum::<u64>();
+        seen.drain_until(&mut sensor, |seen| delivered(seen) == first);
+        let client = seen.client(&traffic.at[0]);
+        sensor.set_verdict(client, Verdict::HeadsAndPosts);
+        for _ in 0..20 {
+            traffic.order("get 5000");
+        }
+        let before_last = traffic.sent().len() as u64;
+        traffic.order("send 200000");
+        traffic.order("get 5000");
+        seen.finish(sensor);
+
+        let side = &seen.write[&client];
+        let sent = traffic.sent();
+        side.assert_tells(&sent);
+        let last = sent.len() as u64 - first - before_last;
+        assert_eq!(side.delivered(), first + 20 * 4096 + last + 4096, "{kind}");
+        assert_eq!(side.lost, 0);
+    }
+}
+
+#[test]
+#[ignore = "needs root and the eBPF object"]
 fn connections_that_were_open_before() {
     let _turn = TURN.lock();
     for kind in ["tls", "plain"] {
@@ -333,6 +371,28 @@ fn connections_that_were_open_before() {
         let client = seen.client(&traffic.at[0]);
         seen.write[&client].assert_tells(&traffic.sent()[before..]);
         assert!(seen.closed.contains(&client), "{kind}");
+    }
+}
+
+/// Its end is known by another way than its bytes, and may be known before them.
+#[test]
+#[ignore = "needs root and the eBPF object"]
+fn the_last_bytes_of_a_process_that_ends() {
+    let _turn = TURN.lock();
+    for kind in ["tls", "plain", "tls", "plain"] {
+        let mut traffic = Traffic::start("last");
+        let mut sensor = sensor_for(&traffic, Options::default());
+        traffic.order(kind);
+        traffic.order("send 100");
+        let mut seen = Seen::default();
+        seen.drain_until(&mut sensor, |seen| !seen.write.is_empty());
+        traffic.order_last("last 300000");
+        seen.drain_until(&mut sensor, |seen| !seen.closed.is_empty());
+        let client = seen.client(&traffic.at[0]);
+        assert!(seen.closed.contains(&client), "{kind}");
+        let side = &seen.write[&client];
+        side.assert_tells(&traffic.sent());
+        assert_eq!((side.lost, side.cut), (0, 0), "{kind}");
     }
 }
 
@@ -378,7 +438,7 @@ fn a_new_library_in_a_new_process() {
         command.env("LD_LIBRARY_PATH", &libraries);
     });
     let end = Instant::now() + Duration::from_secs(20);
-    let is_new = |image: &&Image| image.path.starts_with(&libraries) && image.sites() > 0;
+    let is_new = |image: &Arc<Image>| image.path.starts_with(&libraries) && image.sites() > 0;
     while !sensor.status().images.iter().any(is_new) {
         assert!(Instant::now() < end, "the new library was not noticed");
         sensor.wait(Duration::from_millis(10)).expect("waits");

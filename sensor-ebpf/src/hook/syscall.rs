@@ -132,7 +132,7 @@ fn moved(fd: u64, transfer: &Transfer) {
     };
     let starts = match wire::start(first, transfer.length) {
         wire::Start::Tls => return tls(task, fd, transfer.direction, first),
-        wire::Start::Http => true,
+        wire::Start::Request | wire::Start::Post | wire::Start::Response => true,
         wire::Start::Other => false,
     };
     if starts || PLAIN.get_ptr(task.pid()).is_some() {

@@ -34,6 +34,13 @@ pub struct Accountant {
 }
 
 impl Accounting {
+    pub fn new(prices: Vec<PathBuf>, estimate_tokens: bool) -> Self {
+        Self {
+            prices,
+            estimate_tokens,
+        }
+    }
+
     /// Reads the files.
     pub fn accountant(&self) -> anyhow::Result<Accountant> {
         let tables: anyhow::Result<Vec<Table>> = self.prices.iter().map(|p| table(p)).collect();

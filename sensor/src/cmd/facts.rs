@@ -151,7 +151,7 @@ mod tests {
         waiting.note(ConnectionId(1), &place("a"));
         waiting.note(ConnectionId(2), &place("b"));
         waiting.note(ConnectionId(3), &Origin::default());
-        assert_eq!(told(&mut waiting, &[]), []);
+        assert_eq!(told(&mut waiting, &[]), [0; 0]);
         assert_eq!(told(&mut waiting, &["b"]), [2]);
         assert_eq!(told(&mut waiting, &["a", "b"]), [1]);
         assert!(waiting.0.is_empty());

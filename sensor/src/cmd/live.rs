@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use llmtap::event::{ConnectionId, Event, Verdict};
+use llmtap::export::metrics::health::Kernel;
 use llmtap::probe::{self, Sensor};
 use llmtap::time::{ClockOffset, Timestamp};
 
@@ -99,5 +100,22 @@ impl Source for Live {
 
     fn lost_bytes(&self) -> u64 {
         self.sensor.status().lost_bytes
+    }
+
+    fn kernel(&self) -> Kernel {
+        let status = self.sensor.status();
+        let probe::Loss {
+            refused,
+            unreadable,
+            untracked,
+            processes,
+        } = status.loss;
+        Kernel {
+            images: status.images.len() as u64,
+            refused,
+            unreadable,
+            untracked,
+            processes,
+        }
     }
 }

@@ -14,6 +14,7 @@ use signal_hook::flag;
 
 mod account;
 mod capture;
+mod config;
 mod doctor;
 mod estimate;
 mod facts;
@@ -21,6 +22,7 @@ mod live;
 mod pipeline;
 mod record;
 mod replay;
+mod run;
 mod source;
 mod tail;
 
@@ -38,6 +40,10 @@ struct Cli {
 enum Command {
     /// Print calls as they happen
     Tail(tail::Arguments),
+    /// Send calls to collectors and files, as a daemon
+    Run(Box<run::Arguments>),
+    /// Print what is configured for `run`, or check it
+    Config(Box<config::Arguments>),
     /// Write the traffic of calls to a capture file
     Record(record::Arguments),
     /// Print the calls in a capture file
@@ -106,6 +112,8 @@ impl Printing {
 pub fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Tail(arguments) => tail::run(&arguments),
+        Command::Run(arguments) => run::run(&arguments),
+        Command::Config(arguments) => config::run(&arguments),
         Command::Record(arguments) => record::run(&arguments),
         Command::Replay(arguments) => replay::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),

@@ -1,6 +1,6 @@
 //! From a source to enriched calls: the one wiring of engine and joiner.
 
-use llmtap::engine::{Engine, Options, Output};
+use llmtap::engine::{Counters, Engine, Options, Output};
 use llmtap::enrich::{EnrichedCall, EnrichedRequest, Joiner};
 use llmtap::event::{ConnectionId, Event, Verdict};
 use llmtap::llm::CallId;
@@ -71,6 +71,20 @@ impl Pipeline {
 
     pub fn lost_bytes(&self) -> u64 {
         self.engine.counters().lost_bytes
+    }
+
+    pub fn counters(&self) -> Counters {
+        self.engine.counters()
+    }
+
+    /// Connections that are followed.
+    pub fn connections(&self) -> usize {
+        self.engine.connections()
+    }
+
+    /// Applies to exchanges that begin from now on.
+    pub fn set_options(&mut self, options: Options) {
+        self.engine.set_options(options);
     }
 }
 

@@ -1,6 +1,7 @@
 //! Where events come from: live probes or a capture, alike to those who take them.
 
 use llmtap::event::{ConnectionId, Event, Verdict};
+use llmtap::export::metrics::health::Kernel;
 use llmtap::time::{ClockOffset, Timestamp};
 
 /// Gives events in batches.
@@ -32,6 +33,11 @@ pub trait Source {
 
     /// Bytes lost so far that no event told of.
     fn lost_bytes(&self) -> u64;
+
+    /// What the probes say of themselves, where there are any.
+    fn kernel(&self) -> Kernel {
+        Kernel::default()
+    }
 }
 
 /// What is to be done after a batch.

@@ -6,11 +6,12 @@
 //! A compressed message says by its first bytes how it was compressed, so that the
 //! `grpc-encoding` of a head that was not seen is not missed.
 
+use std::borrow::Cow;
 use std::io::Read;
 
 use flate2::bufread::{MultiGzDecoder, ZlibDecoder};
 
-use super::Units;
+use super::{Body, Limits, Units};
 use crate::event::Missing;
 
 /// A flag octet and a length of four.
@@ -125,6 +126,29 @@ impl Grpc {
     }
 }
 
+impl<'a> Body<'a> {
+    /// The first message of a gRPC content that was gathered; of one that is cut, its
+    /// beginning.
+    pub fn grpc_message(&self) -> Cow<'a, [u8]> {
+        let Some((prefix, rest)) = self.head.split_first_chunk::<PREFIX>() else {
+            return Cow::default();
+        };
+        let whole = usize::try_from(length(prefix)).unwrap_or(usize::MAX);
+        let message = rest.get(..whole).unwrap_or(rest);
+        let [flags, ..] = *prefix;
+        match flags {
+            0 => Cow::Borrowed(message),
+            COMPRESSED => {
+                let mut plain = Vec::new();
+                // What was decompressed before the cut is sound.
+                let _ = decompress(message, Limits::default().message as u64, &mut plain);
+                Cow::Owned(plain)
+            }
+            _ => Cow::default(),
+        }
+    }
+}
+
 fn length(prefix: &[u8; PREFIX]) -> u64 {
     let [_, a, b, c, d] = *prefix;
     u32::from_be_bytes([a, b, c, d]).into()
@@ -134,20 +158,22 @@ fn length(prefix: &[u8; PREFIX]) -> u64 {
 fn decompressed(message: &[u8], limit: usize) -> Option<Vec<u8>> {
     let most = (limit as u64).saturating_add(1);
     let mut plain = Vec::new();
+    decompress(message, most, &mut plain).ok()?;
+    Some(plain)
+}
+
+/// Adds at most `most` octets to `plain`; an error leaves those before it there.
+fn decompress(message: &[u8], most: u64, plain: &mut Vec<u8>) -> std::io::Result<usize> {
     match message {
-        [0x1f, 0x8b, ..] => MultiGzDecoder::new(message)
-            .take(most)
-            .read_to_end(&mut plain),
+        [0x1f, 0x8b, ..] => MultiGzDecoder::new(message).take(most).read_to_end(plain),
         [0x28, 0xb5, 0x2f, 0xfd, ..] => {
-            let decoder = zstd::stream::Decoder::with_buffer(message).ok()?;
-            decoder.take(most).read_to_end(&mut plain)
+            let decoder = zstd::stream::Decoder::with_buffer(message)?;
+            decoder.take(most).read_to_end(plain)
         }
         // The content of an empty message.
         [] => Ok(0),
-        _ => ZlibDecoder::new(message).take(most).read_to_end(&mut plain),
+        _ => ZlibDecoder::new(message).take(most).read_to_end(plain),
     }
-    .ok()?;
-    Some(plain)
 }
 
 #[cfg(test)]

@@ -12,6 +12,9 @@ use crate::llm::CallId;
 use crate::stream::Segment;
 use crate::time::Timestamp;
 
+/// So many requests with `POST` that were no calls make it unlikely that the next one is.
+const FRUITLESS: u8 = 8;
+
 #[derive(Debug)]
 pub(super) struct Connection {
     http: http::Connection,
@@ -26,6 +29,8 @@ struct Rest {
     exchanges: BTreeMap<ExchangeId, Exchange>,
     last_active: Timestamp,
     verdict: Verdict,
+    /// Requests with `POST` that were no calls; counted as far as it matters.
+    fruitless: u8,
     /// Whether a later exchange can be understood without the bytes of this one.
     is_divisible: bool,
 }
@@ -38,6 +43,7 @@ impl Connection {
             exchanges: BTreeMap::new(),
             last_active: at,
             verdict: Verdict::Undecided,
+            fruitless: 0,
             is_divisible: false,
         };
         Self {
@@ -160,7 +166,7 @@ impl Rest {
                 if exchange.is_call() {
                     self.decide(Verdict::Wanted, out);
                 } else if was_candidate && !exchange.is_candidate() {
-                    self.dismiss(out);
+                    self.dismiss(true, out);
                 }
             }
         }
@@ -185,14 +191,15 @@ impl Rest {
         };
         let served = self.serve(began, role, head, shared, out);
         let exchange = Exchange::new(began, role, head, &self.origin, shared, served);
-        let is_candidate = exchange.is_candidate();
-        self.exchanges.insert(id, exchange);
         // HTTP/2 keeps state in every head, so nothing of it may be left out.
         self.is_divisible = head.version != Version::Http2;
-        if !is_candidate {
-            self.dismiss(out);
-        } else if self.verdict == Verdict::HeadsOnly {
-            self.decide(Verdict::Undecided, out);
+        let (is_candidate, is_likely) = (exchange.is_candidate(), exchange.is_likely());
+        self.exchanges.insert(id, exchange);
+        match self.verdict {
+            _ if !is_candidate => self.dismiss(&*head.method == "POST", out),
+            Verdict::HeadsAndPosts => self.decide(Verdict::Undecided, out),
+            Verdict::HeadsOnly if is_likely => self.decide(Verdict::Undecided, out),
+            _ => {}
         }
     }
 
@@ -214,11 +221,20 @@ impl Rest {
         Some(id)
     }
 
-    /// An exchange was no call: until there is one, heads are enough.
-    fn dismiss(&mut self, out: &mut dyn FnMut(Output)) {
-        if self.verdict == Verdict::Undecided && self.is_divisible {
-            self.decide(Verdict::HeadsOnly, out);
+    /// An exchange was no call: until there is one, heads are enough, but for what is posted.
+    /// Where more and more is posted that is no call, heads are enough of that as well.
+    fn dismiss(&mut self, was_posted: bool, out: &mut dyn FnMut(Output)) {
+        self.fruitless = self.fruitless.saturating_add(was_posted.into());
+        if self.verdict == Verdict::Wanted || !self.is_divisible {
+            return;
         }
+        self.decide(
+            match self.fruitless {
+                ..FRUITLESS => Verdict::HeadsAndPosts,
+                FRUITLESS.. => Verdict::HeadsOnly,
+            },
+            out,
+        );
     }
 
     fn decide(&mut self, verdict: Verdict, out: &mut dyn FnMut(Output)) {

@@ -100,6 +100,11 @@ impl Exchange {
         self.candidate.is_some() || self.conversation.is_some()
     }
 
+    /// Whether its head says that it is one: its first bytes would not be enough.
+    pub(super) fn is_likely(&self) -> bool {
+        self.candidate.as_ref().is_some_and(|c| c.draft.is_routed()) || self.conversation.is_some()
+    }
+
     /// Whether its request was read and is a call.
     pub(super) fn is_call(&self) -> bool {
         self.candidate.as_ref().is_some_and(|c| c.call.is_some())
@@ -179,8 +184,13 @@ impl Candidate {
         match step {
             Step::RequestBody(segment) => {
                 self.last = context.at;
-                if self.call.is_none() {
-                    self.request.feed(context.at, segment, &mut |_| {});
+                match segment {
+                    _ if self.call.is_none() => self.request.feed(context.at, segment, &mut |_| {}),
+                    // Of a request that was read before its end was seen.
+                    Segment::Gap(missing) => {
+                        self.request.missing = self.request.missing.and(missing)
+                    }
+                    Segment::Data(_) => {}
                 }
                 true
             }
@@ -255,6 +265,7 @@ impl Candidate {
         self.draft.response_head(context.at, head);
         let limits = context.shared.options.limits.content();
         let kind = head.fields.first("content-type");
+        let kind = kind.or(self.draft.response_type());
         let coding = head.fields.coding();
         let content = Content::stream(kind, coding.as_deref(), limits);
         self.response = Some(Half::new(content));
@@ -269,7 +280,8 @@ impl Candidate {
         } = self;
         // A body without a head was joined amid its stream.
         let limits = context.shared.options.limits.content();
-        let half = response.get_or_insert_with(|| Half::new(Content::stream(None, None, limits)));
+        let kind = draft.response_type();
+        let half = response.get_or_insert_with(|| Half::new(Content::stream(kind, None, limits)));
         half.feed(context.at, segment, &mut |message| {
             draft.response_message(message);
         });

@@ -123,6 +123,11 @@ impl Engine {
         }
     }
 
+    /// Applies to exchanges that begin from now on.
+    pub fn set_options(&mut self, options: Options) {
+        self.shared.options = options;
+    }
+
     /// Takes one event. Events of one connection come in the order of their bytes.
     pub fn feed(&mut self, event: Event<'_>, out: &mut dyn FnMut(Output)) {
         let Event {

@@ -7,12 +7,17 @@ use std::borrow::Cow;
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 
-use super::semconv::{self, Attributes};
+use super::semconv::{self, Attributes, Conventions};
 use crate::redact::{Record, ServedRecord};
 
 /// The line of `record`.
 pub fn line(record: &Record) -> serde_json::Result<String> {
-    serde_json::to_string(&Line::new(record))
+    spelled(record, Conventions::Otel)
+}
+
+/// The same, under the names that are asked for.
+pub fn spelled(record: &Record, conventions: Conventions) -> serde_json::Result<String> {
+    serde_json::to_string(&Line::new(record, conventions))
 }
 
 /// The line of a request that was served, in the same form.
@@ -31,6 +36,8 @@ struct Line<'a> {
     start_time_unix_nano: String,
     end_time_unix_nano: String,
     status: Status<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    links: Option<[Link; 1]>,
     resource: Map<'a>,
     attributes: Map<'a>,
 }
@@ -40,6 +47,20 @@ struct Status<'a> {
     code: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     message: Option<&'a str>,
+}
+
+/// Another span that this one has to do with.
+#[derive(Serialize)]
+struct Link {
+    trace_id: String,
+    span_id: String,
+    attributes: LinkAttributes,
+}
+
+#[derive(Serialize)]
+struct LinkAttributes {
+    #[serde(rename = "llmtap.link.type")]
+    kind: &'static str,
 }
 
 struct Map<'a>(Attributes<'a>);
@@ -55,7 +76,7 @@ impl Serialize for Map<'_> {
 }
 
 impl<'a> Line<'a> {
-    fn new(record: &'a Record) -> Self {
+    fn new(record: &'a Record, conventions: Conventions) -> Self {
         let trace = record.trace();
         let error = record.call().error.as_ref();
         Self {
@@ -70,14 +91,20 @@ impl<'a> Line<'a> {
                 code: if error.is_some() { "error" } else { "unset" },
                 message: error.and_then(|e| e.message.as_deref()),
             },
+            links: record.retry_of().map(|earlier| {
+                [Link {
+                    trace_id: format!("{:032x}", earlier.trace),
+                    span_id: format!("{:016x}", earlier.span),
+                    attributes: LinkAttributes { kind: "retry_of" },
+                }]
+            }),
             resource: Map(semconv::resource(record)),
-            attributes: Map(semconv::attributes(record)),
+            attributes: Map(semconv::spelled(record, conventions)),
         }
     }
 
     fn served(record: &'a ServedRecord) -> Self {
         let trace = record.trace();
-        let failed = record.answer().status.is_some_and(|status| status >= 500);
         Self {
             name: (&*record.served().method).into(),
             kind: "server",
@@ -87,9 +114,14 @@ impl<'a> Line<'a> {
             start_time_unix_nano: record.start_unix_nanos().to_string(),
             end_time_unix_nano: record.end_unix_nanos().to_string(),
             status: Status {
-                code: if failed { "error" } else { "unset" },
+                code: if record.has_failed() {
+                    "error"
+                } else {
+                    "unset"
+                },
                 message: None,
             },
+            links: None,
             resource: Map(semconv::served_resource(record)),
             attributes: Map(semconv::served_attributes(record)),
         }

@@ -17,6 +17,23 @@ use crate::llm::Call;
 use crate::llm::call::{Request, Response, Timing, Usage, Value};
 use crate::redact::{Record, ServedRecord};
 
+pub mod metrics;
+mod openinference;
+
+/// The event that carries the content of a call.
+pub const OPERATION_DETAILS: &str = "gen_ai.client.inference.operation.details";
+
+/// Whose names attributes have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Conventions {
+    /// Those of OpenTelemetry.
+    #[default]
+    Otel,
+    /// Those of OpenInference, and of OpenTelemetry what they have no names for.
+    OpenInference,
+    Both,
+}
+
 /// Attributes in the order they were set; each name once.
 #[derive(Debug, Default)]
 pub struct Attributes<'a>(Vec<(Cow<'a, str>, Attribute<'a>)>);
@@ -50,6 +67,11 @@ impl<'a> Attributes<'a> {
         self.0.iter().map(|(name, value)| (&**name, value))
     }
 
+    /// Leaves out what people and models wrote.
+    pub fn drop_content(&mut self) {
+        self.0.retain(|(name, _)| !is_content(name));
+    }
+
     fn set(&mut self, name: impl Into<Cow<'a, str>>, value: impl Into<Attribute<'a>>) {
         let name = name.into();
         if self.0.iter().all(|(known, _)| *known != name) {
@@ -57,7 +79,7 @@ impl<'a> Attributes<'a> {
         }
     }
 
-    fn known<T: Into<Attribute<'a>>>(&mut self, name: &'a str, value: Option<T>) {
+    fn known<T: Into<Attribute<'a>>>(&mut self, name: impl Into<Cow<'a, str>>, value: Option<T>) {
         if let Some(value) = value {
             self.set(name, value);
         }
@@ -124,11 +146,26 @@ impl<'a> From<&'a Value> for Attribute<'a> {
     }
 }
 
-/// `{operation} {what it is done with}`.
+/// `{operation} {what it is done with}`; in MCP `{method} {tool or prompt}`.
 pub fn span_name(call: &Call) -> String {
-    match call.request.model.as_deref() {
-        Some(model) => format!("{} {model}", call.operation),
-        None => call.operation.clone().into_owned(),
+    let text = |name| extra_text(call, name);
+    let (operation, target) = match text("mcp.method.name") {
+        Some(method) => (
+            method,
+            text("gen_ai.tool.name").or(text("gen_ai.prompt.name")),
+        ),
+        None => (&*call.operation, call.request.model.as_deref()),
+    };
+    match target {
+        Some(target) => format!("{operation} {target}"),
+        None => operation.to_owned(),
+    }
+}
+
+pub(super) fn extra_text<'a>(call: &'a Call, name: &str) -> Option<&'a str> {
+    match call.extra.iter().find(|(known, _)| known == name) {
+        Some((_, Value::String(text))) => Some(text),
+        _ => None,
     }
 }
 
@@ -224,12 +261,81 @@ pub fn served_attributes(record: &ServedRecord) -> Attributes<'_> {
     out
 }
 
+/// All that is known of the call, under the names that are asked for.
+pub fn spelled(record: &Record, conventions: Conventions) -> Attributes<'_> {
+    let mut out = match conventions {
+        Conventions::Otel | Conventions::Both => attributes(record),
+        Conventions::OpenInference => {
+            let mut rest = attributes(record);
+            rest.0.retain(|(name, _)| !openinference::has_own(name));
+            rest
+        }
+    };
+    if conventions != Conventions::Otel {
+        openinference::add(&mut out, record);
+    }
+    out
+}
+
+/// Whether something that people or models wrote was kept.
+pub fn has_content(record: &Record) -> bool {
+    let call = record.call();
+    let texts = call.extra.iter().any(|(name, _)| is_content(name));
+    texts
+        || !call.request.system.is_empty()
+        || !call.request.messages.is_empty()
+        || !call.response.messages.is_empty()
+}
+
+/// Whether an attribute holds what people or models wrote.
+fn is_content(name: &str) -> bool {
+    const NAMES: [&str; 8] = [
+        "gen_ai.input.messages",
+        "gen_ai.output.messages",
+        "gen_ai.system_instructions",
+        "gen_ai.tool.definitions",
+        "gen_ai.tool.call.arguments",
+        "gen_ai.tool.call.result",
+        "gen_ai.retrieval.query.text",
+        "gen_ai.retrieval.documents",
+    ];
+    NAMES.contains(&name) || openinference::is_content(name)
+}
+
+/// Whether the call is one of those of its trace that are kept; the same for all calls
+/// of a trace.
+pub fn is_sampled(record: &Record) -> bool {
+    is_within(record.trace(), record.share())
+}
+
+/// The same for a served request.
+pub fn is_served_sampled(record: &ServedRecord) -> bool {
+    is_within(record.trace(), record.share())
+}
+
+fn is_within(trace: &Trace, share: f64) -> bool {
+    // The random part of an id is its end (W3C Trace Context, 3.2.2.3).
+    const BITS: u32 = 56;
+    let random = trace.trace & ((1 << BITS) - 1);
+    #[allow(
+        clippy::cast_precision_loss,
+        reason = "a share of traces is no exact number"
+    )]
+    let place = random as f64 / (1_u64 << BITS) as f64;
+    place < share
+}
+
 /// All that is known of the call.
 pub fn attributes(record: &Record) -> Attributes<'_> {
     let call = record.call();
     let mut out = Attributes::default();
-    out.set("gen_ai.operation.name", &*call.operation);
-    out.set("gen_ai.provider.name", &*call.provider);
+    // A method of MCP that calls no tool has no operation there.
+    if call.operation != "mcp" {
+        out.set("gen_ai.operation.name", &*call.operation);
+    }
+    if call.dialect != "mcp" {
+        out.set("gen_ai.provider.name", &*call.provider);
+    }
     request(&mut out, &call.request);
     response(&mut out, &call.response);
     usage(&mut out, call.usage);

@@ -389,6 +389,10 @@ fn compare(context: &str, whole: &Log, found: &Exchange) -> usize {
         let expected = expected.response.as_ref().map(|(_, response)| response);
         assert_eq!(Some(response), expected, "{context}");
     }
+    assert!(
+        found.trailers.is_empty() || found.trailers == expected.trailers,
+        "{context}"
+    );
     for (found, expected) in [
         (&found.request_body, &expected.request_body),
         (&found.response_body, &expected.response_body),

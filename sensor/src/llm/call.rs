@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 
+pub use super::timing::Gaps;
 use crate::event::ConnectionId;
 pub use crate::http::TraceContext;
 use crate::time::Timestamp;
@@ -82,6 +83,9 @@ pub struct Request {
     pub system: Vec<Part>,
     pub messages: Vec<ChatMessage>,
     pub tools: Vec<serde_json::Value>,
+    /// Sum and length of the body: two requests with the same are the same. `None` where
+    /// not all of it was seen.
+    pub fingerprint: Option<u64>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -118,6 +122,10 @@ pub struct Timing {
     pub first_content: Option<Timestamp>,
     /// Completion of the last event of a streamed response.
     pub last_chunk: Option<Timestamp>,
+    /// Completion of the last event that carries content.
+    pub last_content: Option<Timestamp>,
+    /// Time between the events that carry content.
+    pub gaps: Gaps,
     /// Events of a streamed response that carry content.
     pub chunks: u64,
 }

@@ -13,11 +13,19 @@ use super::call::{
 use super::frame::Frame;
 use super::reply::Reply;
 use super::text::{percent_decoded, readable, text};
-use super::{Options, attr, error, json, multipart};
+use super::{Options, attr, error, json, multipart, rpc};
 use crate::content::{Body, Message, MessageKind};
 use crate::event::{ConnectionId, Origin, Role};
 use crate::http::{Fields, RequestHead, ResponseHead};
 use crate::time::Timestamp;
+
+mod grpc;
+
+/// Of a whole body.
+fn fingerprint(text: &str) -> u64 {
+    let sum = crc32fast::hash(text.as_bytes());
+    u64::from(sum) << 32 | (text.len() as u64 & u64::from(u32::MAX))
+}
 
 /// An exchange that may become a call.
 #[derive(Debug)]
@@ -55,11 +63,12 @@ impl Draft {
         let path = head.target.as_deref().map(|_| head.path());
         let route = path.and_then(|path| route::by_path(frame.known(), path));
         let content_type = head.fields.first("content-type").unwrap_or_default();
-        if route.is_none() && !body_may_tell(head, &frame, content_type) {
+        if route.is_none() && !frame.body_may_tell(head) {
             return None;
         }
         Some(Self {
-            doubtful: frame.provider.is_none() && route.is_some(),
+            doubtful: frame.provider.is_none()
+                && route.as_ref().is_some_and(|route| route.method.is_none()),
             frame,
             route,
             content_type: content_type.into(),
@@ -73,6 +82,11 @@ impl Draft {
             holed: false,
             timing: Timing::starting(began),
         })
+    }
+
+    /// Whether the head of the request alone says that it is a call.
+    pub fn is_routed(&self) -> bool {
+        self.route.is_some()
     }
 
     /// A call of a session, its request read.
@@ -110,10 +124,11 @@ impl Draft {
             return false;
         }
         self.asked = true;
-        let mended = matches!(text, Cow::Owned(_));
+        let mended = matches!(text, Cow::Owned(_)) && route.method.is_none();
         self.ask.whole = body.missing.is_none() && !mended;
         self.ask.request.model = route.model.as_deref().map(percent_decoded);
         self.ask.request.stream = route.stream;
+        self.ask.request.fingerprint = self.ask.whole.then(|| fingerprint(&text));
         if let Some((agent, session)) = &route.agent {
             self.ask.attributes.header(attr::AGENT_ID, Some(agent));
             self.ask.request.conversation_id = Some(percent_decoded(session));
@@ -131,6 +146,7 @@ impl Draft {
     /// Fields that follow the response's content; they say what fields of a head may.
     pub fn response_trailers(&mut self, trailers: &Fields) {
         self.frame.trailers(trailers);
+        self.reply.ended |= self.frame.rpc.is_some();
     }
 
     /// One unit of the response's content, or the whole of it.
@@ -138,6 +154,9 @@ impl Draft {
         self.timing.end = self.timing.end.max(message.at);
         if self.frame.binary {
             return;
+        }
+        if let (Some(method), MessageKind::Event) = (self.method(), message.kind) {
+            return self.rpc_message(method, message);
         }
         let text = text(message.data);
         match message.kind {
@@ -252,6 +271,7 @@ impl Draft {
         let dialect = self.route.as_ref()?.dialect;
         let operation = self.reply.operation.or(self.ask.operation);
         let operation = operation.unwrap_or_else(|| dialect.operation());
+        let home = self.method().map_or(dialect.provider(), |m| m.provider());
         Some(Call {
             id,
             connection,
@@ -265,7 +285,7 @@ impl Draft {
                 .or(self.frame.context.as_ref())
                 .cloned(),
             operation: Name::Borrowed(operation),
-            provider: Name::Borrowed(self.frame.provider(dialect.provider())),
+            provider: Name::Borrowed(self.frame.provider(home)),
             dialect: dialect.name(),
             server: self.frame.server.clone(),
             request: Request::default(),
@@ -362,6 +382,9 @@ impl Draft {
                 message: told.and_then(|f| f.message),
             });
         }
+        if let Some(failure) = self.frame.rpc.as_ref().and_then(rpc::Status::failure) {
+            return Some(failure);
+        }
         let unfinished = capture.completeness == Completeness::Unfinished;
         let broke_off = self.streams && !self.reply.ended && unfinished;
         told.or_else(|| {
@@ -374,6 +397,10 @@ impl Draft {
 
     /// The request as JSON text, as far as it can be read.
     fn request_text<'b>(&self, body: Body<'b>) -> Cow<'b, str> {
+        if let Some(method) = self.method() {
+            let message = body.grpc_message();
+            return Cow::Owned(method.request.read(&message).into_owned());
+        }
         if self.content_type.starts_with("multipart/") {
             let fields = multipart::fields(&self.content_type, body.head);
             return Cow::Owned(fields.unwrap_or_default());
@@ -390,13 +417,4 @@ fn openai_api(call: &Call) -> Option<&'static str> {
         "openai.responses" => Some("responses"),
         _ => None,
     }
-}
-
-/// Whether a request whose path says nothing may still be a call. At a known provider
-/// it is none, unless it speaks MCP or its path was not seen.
-fn body_may_tell(head: &RequestHead, frame: &Frame, content_type: &str) -> bool {
-    let unseen = head.target.is_none();
-    let readable = unseen || content_type.is_empty() || content_type.contains("json");
-    let nobody = frame.provider.is_none() || unseen;
-    readable && (nobody || head.path().split('/').any(|segment| segment == "mcp"))
 }

@@ -1,9 +1,10 @@
 //! What heads alone tell of a call: who was called, where, and how it was answered.
 
-use super::attr::Attributes;
+use super::attr::{self, Attributes};
 use super::call::Server;
 use super::fields;
 use super::provider::{self, Provider};
+use super::rpc;
 use super::usage::Tokens;
 use crate::event::{Origin, Role};
 use crate::http::{Fields, RequestHead, ResponseHead, TraceContext};
@@ -22,6 +23,8 @@ pub(super) struct Frame {
     pub(super) tokens: Tokens,
     /// The response's content is of bytes that hold no text.
     pub(super) binary: bool,
+    /// How a gRPC call ended.
+    pub(super) rpc: Option<rpc::Status>,
     /// What the server calls itself, where its host says nothing.
     software: Option<&'static str>,
 }
@@ -51,8 +54,19 @@ impl Frame {
             attributes: Attributes::default(),
             tokens: Tokens::default(),
             binary: false,
+            rpc: None,
             software: None,
         }
+    }
+
+    /// Whether a request whose path says nothing may still be a call. At a known provider
+    /// it is none, unless it speaks MCP or its path was not seen.
+    pub(super) fn body_may_tell(&self, head: &RequestHead) -> bool {
+        let content_type = head.fields.first("content-type").unwrap_or_default();
+        let unseen = head.target.is_none();
+        let readable = unseen || content_type.is_empty() || content_type.contains("json");
+        let nobody = self.provider.is_none() || unseen;
+        readable && (nobody || head.path().split('/').any(|segment| segment == "mcp"))
     }
 
     pub(super) fn answered(&mut self, head: &ResponseHead) {
@@ -77,6 +91,11 @@ impl Frame {
     pub(super) fn trailers(&mut self, fields: &Fields) {
         fields::response(fields, &mut self.attributes);
         self.tokens.update(fields::tokens(fields));
+        if let Some(status) = rpc::Status::of(fields) {
+            self.attributes
+                .header(attr::RPC_STATUS, Some(&status.name()));
+            self.rpc = Some(status);
+        }
     }
 
     /// Name of the provider; empty where host and port say nothing.

@@ -9,6 +9,7 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use aya::programs::uprobe::{UProbeLink, UProbeScope};
 
@@ -90,49 +91,71 @@ impl Image {
 struct Known {
     stamp: Stamp,
     /// `None`: nothing in it to probe.
-    image: Option<Image>,
+    image: Option<Arc<Image>>,
 }
 
 /// Every file that was looked at.
 #[derive(Debug, Default)]
 pub struct Images {
-    known: HashMap<ImageId, Known>,
+    known: Mutex<HashMap<ImageId, Known>>,
 }
 
 impl Images {
     /// Looks at a file and attaches what its plan says, unless that has been done since it
     /// last changed. `path` is for people.
-    pub fn cover(&mut self, programs: &mut Programs, file: &File, path: &Path) {
+    pub fn cover(&self, programs: &mut Programs, file: &File, path: &Path) {
         let Ok((id, stamp)) = identify(file) else {
             return;
         };
-        if let Some(known) = self.known.get(&id)
-            && (known.stamp.size, known.stamp.modified) == (stamp.size, stamp.modified)
-        {
+        // What is attached to the file as it was goes first.
+        if !self.forget_unless(id, stamp) {
             return;
         }
-        if self.known.len() >= MAX_IMAGES {
-            self.known.retain(|_, known| known.image.is_some());
-        }
-        // What is attached to the file as it was goes first.
-        self.known.remove(&id);
         let finding = discover::examine(file).ok().flatten();
-        let image = finding.map(|finding| attach(programs, file, path, finding));
-        self.known.insert(id, Known { stamp, image });
+        let image = finding.map(|finding| Arc::new(attach(programs, file, path, finding)));
+        self.known().insert(id, Known { stamp, image });
+    }
+
+    /// Forgets a file, unless it has been looked at as it is now. `false`: it has.
+    fn forget_unless(&self, id: ImageId, stamp: Stamp) -> bool {
+        let mut known = self.known();
+        if let Some(known) = known.get(&id)
+            && (known.stamp.size, known.stamp.modified) == (stamp.size, stamp.modified)
+        {
+            return false;
+        }
+        if known.len() >= MAX_IMAGES {
+            known.retain(|_, known| known.image.is_some());
+        }
+        let before = known.remove(&id);
+        // It takes time to detach.
+        drop(known);
+        drop(before);
+        true
     }
 
     /// The image that a file was found to be.
-    pub fn image(&self, file: &File) -> Option<&Image> {
+    pub fn image(&self, file: &File) -> Option<Arc<Image>> {
         let (id, _) = identify(file).ok()?;
-        self.known.get(&id)?.image.as_ref()
+        self.known().get(&id)?.image.clone()
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = &Image> {
-        self.known.values().filter_map(|known| known.image.as_ref())
+    pub fn all(&self) -> Vec<Arc<Image>> {
+        let known = self.known();
+        known
+            .values()
+            .filter_map(|known| known.image.clone())
+            .collect()
     }
 
-    pub fn detach(&mut self) {
-        self.known.clear();
+    pub fn detach(&self) {
+        let all = std::mem::take(&mut *self.known());
+        drop(all);
+    }
+
+    /// What another thread left behind in a panic is as good as before.
+    fn known(&self) -> MutexGuard<'_, HashMap<ImageId, Known>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

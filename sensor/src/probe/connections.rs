@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 
 use llmtap_common::conn::Key;
-use llmtap_common::record::{Closing, Header, WRITE};
+use llmtap_common::record::{Closing, Header, READ, WRITE};
 
 use crate::event::{ConnectionId, Direction, Event, EventKind, Missing, Origin};
 use crate::time::Timestamp;
@@ -86,8 +86,11 @@ impl Connections {
         if header.tid != 0 && std::mem::replace(&mut connection.thread, header.tid) != header.tid {
             sink(event(id, header.at, EventKind::Open(thread(header.tid))));
         }
+        let (opposite, progress) = connection.side(header.direction ^ 1);
+        let before = progress.advance(header.opposite, header.opposite_cut, 0);
         let (direction, progress) = connection.side(header.direction);
         let missing = progress.advance(header.position, header.cut, bytes.len() as u64);
+        self.tell(id, header.at, opposite, before, sink);
         self.lost = self.lost.saturating_add(missing.lost);
         let kind = EventKind::Data {
             direction,
@@ -95,6 +98,27 @@ impl Connections {
             bytes,
         };
         sink(event(id, header.at, kind));
+    }
+
+    /// Tells of missing bytes after which nothing came yet.
+    fn tell(
+        &mut self,
+        id: ConnectionId,
+        at: u64,
+        direction: Direction,
+        missing: Missing,
+        sink: &mut dyn FnMut(Event<'_>),
+    ) {
+        if missing.is_none() {
+            return;
+        }
+        self.lost = self.lost.saturating_add(missing.lost);
+        let kind = EventKind::Data {
+            direction,
+            missing,
+            bytes: &[],
+        };
+        sink(event(id, at, kind));
     }
 
     /// The connection is over, after all that `end` counts.
@@ -108,22 +132,15 @@ impl Connections {
 
     /// Tells what is missing at the end of both directions.
     pub fn settle(&mut self, kernel: u64, end: &Closing, at: u64, sink: &mut dyn FnMut(Event<'_>)) {
-        let Some(connection) = self.by_kernel.get_mut(&kernel) else {
-            return;
-        };
-        let id = connection.id;
-        for (side, (position, cut)) in (0u8..).zip(end.position.into_iter().zip(end.cut)) {
+        let ([write, read], [write_cut, read_cut]) = (end.position, end.cut);
+        for (side, position, cut) in [(WRITE, write, write_cut), (READ, read, read_cut)] {
+            let Some(connection) = self.by_kernel.get_mut(&kernel) else {
+                return;
+            };
+            let id = connection.id;
             let (direction, progress) = connection.side(side);
             let missing = progress.advance(position, cut, 0);
-            self.lost = self.lost.saturating_add(missing.lost);
-            if !missing.is_none() {
-                let kind = EventKind::Data {
-                    direction,
-                    missing,
-                    bytes: &[],
-                };
-                sink(event(id, at, kind));
-            }
+            self.tell(id, at, direction, missing, sink);
         }
     }
 
@@ -214,7 +231,6 @@ fn event(connection: ConnectionId, at: u64, kind: EventKind<'_>) -> Event<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use llmtap_common::record::READ;
 
     fn header(connection: u64, direction: u8, position: u64, cut: u64) -> Header {
         Header {
@@ -222,6 +238,8 @@ mod tests {
             at: 5,
             position,
             cut,
+            opposite: 0,
+            opposite_cut: 0,
             length: 0,
             kind: 0,
             direction,
@@ -295,6 +313,28 @@ mod tests {
         }
         let told: Vec<_> = threads.into_iter().flatten().collect();
         assert_eq!(told, [4, 5, 4]);
+    }
+
+    #[test]
+    fn the_next_turn_tells_what_is_missing_at_the_end_of_the_last() {
+        let mut connections = Connections::default();
+        let mut events = vec![];
+        let mut sink = log(&mut events);
+        connections.data(&header(9, WRITE, 0, 0), b"abc", &mut sink);
+        let answer = Header {
+            opposite: 10,
+            opposite_cut: 5,
+            ..header(9, READ, 0, 0)
+        };
+        connections.data(&answer, b"d", &mut sink);
+        // It was told, and is not told again.
+        connections.data(&header(9, WRITE, 10, 5), b"e", &mut sink);
+        drop(sink);
+        assert_eq!(
+            missing(&events),
+            "1:Write+3-0/0 1:Write+0-2/5 1:Read+1-0/0 1:Write+1-0/0"
+        );
+        assert_eq!(connections.lost(), 2);
     }
 
     #[test]

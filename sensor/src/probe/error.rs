@@ -36,8 +36,8 @@ pub enum ProbeError {
         #[source]
         source: MapError,
     },
-    #[error("cannot read the ring of records")]
-    Spool(#[source] std::io::Error),
+    #[error("cannot start a thread")]
+    Thread(#[source] std::io::Error),
     #[error("cannot wait for records")]
     Wait(#[source] rustix::io::Errno),
 }

@@ -4,11 +4,31 @@
 //! not know: HTTP; what a payload means.
 //!
 //! ```text
-//! load (programs, maps) -> attach (a file once) -> rings -> record (bytes to types) -> connections -> Event
+//! load (programs, maps) -> watch (processes) -> attach (a file once)
+//! spool (the ring) -> record (bytes to types) -> connections -> Event
 //! ```
 //!
 //! Everything attached belongs to file descriptors of this process, so that nothing stays
 //! behind however it ends.
+
+#![deny(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::arithmetic_side_effects
+)]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::indexing_slicing,
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::arithmetic_side_effects,
+        reason = "a test may fail loudly"
+    )
+)]
 
 mod attach;
 mod btf;
@@ -16,11 +36,14 @@ mod clock;
 mod connections;
 mod error;
 mod load;
+mod origin;
 mod process;
 mod record;
 mod sensor;
 mod spool;
 mod status;
+mod tables;
+mod watch;
 
 pub use attach::Image;
 pub use clock::{clock_offset, now};

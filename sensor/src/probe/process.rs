@@ -39,7 +39,7 @@ pub struct Identity {
     libraries: Vec<(Range<u64>, Box<str>)>,
 }
 
-fn identity(pid: u32) -> Identity {
+pub fn identity(pid: u32) -> Identity {
     let process = Path::new("/proc").join(pid.to_string());
     let comm = fs::read(process.join("comm")).ok();
     let exe = fs::read_link(process.join("exe")).ok();
@@ -57,10 +57,10 @@ pub struct Processes {
 }
 
 impl Processes {
-    /// It runs another program now; who it is is read while it is there.
-    pub fn executed(&mut self, pid: u32) {
+    /// It runs another program now.
+    pub fn executed(&mut self, pid: u32, identity: Identity) {
         if self.known.len() < MAX_PROCESSES {
-            self.known.insert(pid, identity(pid));
+            self.known.insert(pid, identity);
         }
     }
 
@@ -104,6 +104,7 @@ fn libraries(pid: u32, images: &Images) -> Vec<(Range<u64>, Box<str>)> {
 
 /// For a process that is gone: there may be only one library that it can have used.
 fn only_library(images: &Images) -> Option<Box<str>> {
+    let images = images.all();
     let mut names = images.iter().filter(|i| i.sites() > 0).map(|i| i.library());
     let first = names.next()?;
     names.all(|name| name == first).then(|| first.into())

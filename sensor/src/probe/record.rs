@@ -80,6 +80,8 @@ mod tests {
             at: 1,
             position: 0,
             cut: 0,
+            opposite: 0,
+            opposite_cut: 0,
             length,
             kind,
             direction: 0,

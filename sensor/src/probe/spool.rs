@@ -5,12 +5,12 @@
 //!
 //! Whoever makes calls of the records is slower than a program that floods a connection,
 //! and a ring for such a flood would have to be there all the time. So a thread does
-//! nothing but copy; it is the one thread of this room.
+//! nothing but copy.
 
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -29,7 +29,7 @@ const PAUSE: Duration = Duration::from_millis(1);
 const CHUNK: usize = 1 << 20;
 /// Empty chunks that are kept for the next burst.
 const SPARE: usize = 16;
-/// Ahead of those who use the records: they can wait, the ring can't.
+/// Those who use the records can wait, the ring can't.
 const NICE: i32 = -10;
 
 /// Records one behind another, each after its length in four bytes.
@@ -41,6 +41,8 @@ struct Shared {
     empty: Mutex<Vec<Chunk>>,
     /// Bytes in `full`.
     backlog: AtomicUsize,
+    /// How often the ring was found empty.
+    sweeps: AtomicU64,
     stop: AtomicBool,
     /// Readable when there is something in `full`.
     signal: OwnedFd,
@@ -63,6 +65,7 @@ impl Spool {
             full: Mutex::default(),
             empty: Mutex::default(),
             backlog: AtomicUsize::new(0),
+            sweeps: AtomicU64::new(0),
             stop: AtomicBool::new(false),
             signal: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
         });
@@ -91,6 +94,12 @@ impl Spool {
         rest.get(..length)
     }
 
+    /// How often the ring was read to its end. A record that is in the ring now is in
+    /// [`Self::next`] when this is greater by two: one sweep may be past it already.
+    pub fn sweeps(&self) -> u64 {
+        self.shared.sweeps.load(Ordering::Acquire)
+    }
+
     /// Readable when there is a record.
     pub fn signal(&self) -> BorrowedFd<'_> {
         self.shared.signal.as_fd()
@@ -115,19 +124,20 @@ impl Drop for Spool {
 impl Shared {
     /// What the thread does.
     fn read(&self, mut ring: RingBuf<MapData>, limit: usize) {
-        // Without it a burst may cost more; nothing depends on it.
-        let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICE);
+        hasten();
         loop {
             let stop = self.stop.load(Ordering::Acquire);
             while stop || self.backlog.load(Ordering::Acquire) < limit {
                 let mut chunk = lock(&self.empty).pop().unwrap_or_default();
                 fill(&mut chunk, &mut ring);
                 if chunk.is_empty() {
+                    self.sweeps.fetch_add(1, Ordering::AcqRel);
                     break;
                 }
                 self.give(chunk);
             }
             if stop {
+                self.sweeps.store(u64::MAX, Ordering::Release);
                 return;
             }
             if self.backlog.load(Ordering::Acquire) >= limit {
@@ -170,6 +180,12 @@ impl Shared {
         self.backlog.fetch_sub(next.len(), Ordering::AcqRel);
         Some(next)
     }
+}
+
+/// Puts the calling thread ahead of those who use what it brings. Without it a burst may
+/// cost more; nothing depends on it.
+pub fn hasten() {
+    let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICE);
 }
 
 /// Moves records from the ring until the chunk is full.
@@ -218,6 +234,7 @@ mod tests {
             full: Mutex::default(),
             empty: Mutex::default(),
             backlog: AtomicUsize::new(0),
+            sweeps: AtomicU64::new(0),
             stop: AtomicBool::new(false),
             signal: eventfd(0, EventfdFlags::NONBLOCK).expect("eventfd"),
         });

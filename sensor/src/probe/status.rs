@@ -1,12 +1,14 @@
 //! What a sensor tells of itself.
 
+use std::sync::Arc;
+
 use super::attach::Image;
 
 /// What is attached, and what was lost.
 #[derive(Debug)]
-pub struct Status<'a> {
+pub struct Status {
     /// Files that hold TLS.
-    pub images: Vec<&'a Image>,
+    pub images: Vec<Arc<Image>>,
     /// Connections followed at this moment.
     pub connections: usize,
     /// Bytes lost, as told by events.

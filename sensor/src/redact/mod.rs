@@ -5,18 +5,24 @@
 
 use std::sync::Arc;
 
-use crate::engine::{Answered, Served};
+use crate::enrich::EnrichedCall;
 use crate::enrich::cost::{self, Cost};
 use crate::enrich::trace::Trace;
-use crate::enrich::{EnrichedCall, EnrichedRequest};
 use crate::event::Origin;
 use crate::llm::Call;
-use crate::llm::call::{ChatMessage, MediaSource, Part, Value};
+use crate::llm::call::Request;
 use crate::time::ClockOffset;
 
+mod rewrite;
 pub mod rules;
+pub mod select;
+mod served;
 mod stream;
 
+use rewrite::Rewrite;
+pub use rewrite::{InvalidPattern, Patterns};
+pub use select::{Matcher, Rule, Selection, Share};
+pub use served::ServedRecord;
 pub use stream::TextStream;
 
 /// How much of what people and models wrote is kept.
@@ -47,6 +53,16 @@ pub struct Record {
     trace: Trace,
     cost: Option<Cost>,
     is_estimated: bool,
+    weight: usize,
+    share: f64,
+    retry_of: Option<SpanRef>,
+}
+
+/// Names the span of another call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SpanRef {
+    pub trace: u128,
+    pub span: u64,
 }
 
 impl Record {
@@ -81,6 +97,26 @@ impl Record {
         cost::is_unpriced(&self.call, self.cost())
     }
 
+    /// Bytes of memory, roughly.
+    pub fn weight(&self) -> usize {
+        self.weight
+    }
+
+    /// Of how many calls like it one is to be kept whole, from 0 to 1; metrics count
+    /// them all.
+    pub fn share(&self) -> f64 {
+        self.share
+    }
+
+    /// The call that failed before, of which this is another attempt.
+    pub fn retry_of(&self) -> Option<SpanRef> {
+        self.retry_of
+    }
+
+    pub(crate) fn link_retry(&mut self, earlier: SpanRef) {
+        self.retry_of = Some(earlier);
+    }
+
     pub fn start_unix_nanos(&self) -> u64 {
         self.clock.unix_nanos(self.call.timing.start)
     }
@@ -90,99 +126,13 @@ impl Record {
     }
 }
 
-/// A request that a process served, for which it made calls, with everything removed that
-/// was to be hidden: the span that those calls stand below.
-#[derive(Clone, Debug)]
-pub struct ServedRecord {
-    served: Box<Served>,
-    answer: Answered,
-    origin: Arc<Origin>,
-    host: Option<Arc<str>>,
-    clock: ClockOffset,
-    trace: Trace,
-}
-
-impl ServedRecord {
-    pub fn served(&self) -> &Served {
-        &self.served
-    }
-
-    pub fn answer(&self) -> &Answered {
-        &self.answer
-    }
-
-    pub fn origin(&self) -> &Origin {
-        &self.origin
-    }
-
-    pub fn host(&self) -> Option<&str> {
-        self.host.as_deref()
-    }
-
-    /// Where its span stands.
-    pub fn trace(&self) -> &Trace {
-        &self.trace
-    }
-
-    pub fn start_unix_nanos(&self) -> u64 {
-        self.clock.unix_nanos(self.served.began)
-    }
-
-    pub fn end_unix_nanos(&self) -> u64 {
-        self.clock.unix_nanos(self.answer.at)
-    }
-}
-
 impl Policy {
-    /// Paths of a service of the user's own may name people.
-    pub fn apply_served(&self, enriched: EnrichedRequest) -> ServedRecord {
-        let EnrichedRequest {
-            mut served,
-            answer,
-            origin,
-            host,
-            clock,
-            trace,
-        } = enriched;
-        if self.content != Content::Full
-            && let Some(path) = &mut served.path
-        {
-            mask_boxed(path);
-        }
-        ServedRecord {
-            served,
-            answer,
-            origin,
-            host,
-            clock,
-            trace,
-        }
-    }
-
     pub fn apply(&self, enriched: EnrichedCall) -> Record {
-        let EnrichedCall {
-            mut call,
-            origin,
-            host,
-            clock,
-            trace,
-            cost,
-            is_estimated,
-        } = enriched;
-        match self.content {
-            Content::Off => drop_content(&mut call),
-            Content::Redacted => mask_content(&mut call),
-            Content::Full => {}
-        }
-        Record {
-            call,
-            origin,
-            host,
-            clock,
-            trace,
-            cost,
-            is_estimated,
-        }
+        let rewrite = Rewrite {
+            mask: self.content == Content::Redacted,
+            ..Rewrite::default()
+        };
+        record(enriched, self.content, &rewrite, 1.0)
     }
 
     /// What to pass the text of one call through while it streams.
@@ -191,9 +141,46 @@ impl Policy {
     }
 }
 
+/// The one place where a [`Record`] is made. `share`: of how many alike it is to be kept.
+fn record(enriched: EnrichedCall, content: Content, rewrite: &Rewrite<'_>, share: f64) -> Record {
+    let EnrichedCall {
+        mut call,
+        origin,
+        host,
+        clock,
+        trace,
+        cost,
+        is_estimated,
+    } = enriched;
+    if content == Content::Off {
+        drop_content(&mut call);
+    }
+    rewrite.call(&mut call);
+    Record {
+        weight: weight(&call),
+        call,
+        origin: without_keys(origin),
+        host,
+        clock,
+        trace,
+        cost,
+        is_estimated,
+        share,
+        retry_of: None,
+    }
+}
+
+/// What looks like a key or an address is in no command line, whatever becomes of content.
+fn without_keys(mut origin: Arc<Origin>) -> Arc<Origin> {
+    if let Some(masked) = origin.command_line.as_deref().and_then(rules::mask) {
+        Arc::make_mut(&mut origin).command_line = Some(masked.into());
+    }
+    origin
+}
+
 /// Attributes among [`Call::extra`] that hold content.
 fn is_content(name: &str) -> bool {
-    const NAMES: [&str; 8] = [
+    const NAMES: [&str; 10] = [
         "gen_ai.input.messages",
         "gen_ai.output.messages",
         "gen_ai.system_instructions",
@@ -202,6 +189,8 @@ fn is_content(name: &str) -> bool {
         "gen_ai.tool.call.result",
         "gen_ai.retrieval.query.text",
         "gen_ai.retrieval.documents",
+        "llmtap.request.file_name",
+        "llmtap.response.stop_sequence",
     ];
     NAMES.contains(&name)
 }
@@ -218,81 +207,22 @@ fn drop_content(call: &mut Call) {
     call.extra.retain(|(name, _)| !is_content(name));
 }
 
-fn mask_content(call: &mut Call) {
-    mask_parts(&mut call.request.system);
-    mask_messages(&mut call.request.messages);
-    mask_messages(&mut call.response.messages);
-    call.request.tools.iter_mut().for_each(mask_json);
-    mask_all(&mut call.request.stop_sequences);
-    if let Some(message) = call.error.as_mut().and_then(|e| e.message.as_mut()) {
-        mask_boxed(message);
-    }
-    for (_, value) in &mut call.extra {
-        match value {
-            Value::String(text) => mask_boxed(text),
-            Value::Strings(texts) => mask_all(texts),
-            Value::Bool(_) | Value::Int(_) | Value::Double(_) => {}
-        }
-    }
-}
+/// About what a call without content takes.
+const BARE: usize = 2 << 10;
 
-fn mask_messages(messages: &mut [ChatMessage]) {
-    for message in messages {
-        mask_parts(&mut message.parts);
-        if let Some(name) = &mut message.name {
-            mask_boxed(name);
-        }
-    }
-}
-
-fn mask_parts(parts: &mut [Part]) {
-    for part in parts {
-        match part {
-            Part::Text(text) | Part::Reasoning(text) => mask_string(text),
-            Part::ToolCall { arguments, .. } => {
-                if let Some(arguments) = arguments {
-                    mask_string(arguments);
-                }
-            }
-            Part::ToolCallResponse { response, .. } => mask_json(response),
-            Part::Media(media) => match &mut media.source {
-                MediaSource::Uri(uri) => mask_uri(uri),
-                MediaSource::File(_) | MediaSource::Inline { .. } => {}
-            },
-            Part::Other(value) => mask_json(value),
-        }
-    }
-}
-
-/// A query may hold a signature that opens the file.
-fn mask_uri(uri: &mut Box<str>) {
-    if let Some((place, _)) = uri.split_once(['?', '#']) {
-        *uri = format!("{place}?[query]").into();
-    }
-    mask_boxed(uri);
-}
-
-fn mask_string(text: &mut String) {
-    if let Some(masked) = rules::mask(text) {
-        *text = masked;
-    }
-}
-
-fn mask_boxed(text: &mut Box<str>) {
-    if let Some(masked) = rules::mask(text) {
-        *text = masked.into();
-    }
-}
-
-fn mask_all(texts: &mut [Box<str>]) {
-    texts.iter_mut().for_each(mask_boxed);
-}
-
-fn mask_json(value: &mut serde_json::Value) {
-    match value {
-        serde_json::Value::String(text) => mask_string(text),
-        serde_json::Value::Array(items) => items.iter_mut().for_each(mask_json),
-        serde_json::Value::Object(fields) => fields.values_mut().for_each(mask_json),
-        serde_json::Value::Null | serde_json::Value::Bool(_) | serde_json::Value::Number(_) => {}
-    }
+fn weight(call: &Call) -> usize {
+    let Request {
+        system,
+        messages,
+        tools,
+        ..
+    } = &call.request;
+    let said = messages.iter().chain(&call.response.messages);
+    let parts = system.iter().chain(said.flat_map(|message| &message.parts));
+    let of_tools = tools.iter().map(rewrite::json_weight).sum::<usize>();
+    let of_extra = call
+        .extra
+        .iter()
+        .map(|(_, value)| rewrite::value_weight(value));
+    BARE + parts.map(rewrite::part_weight).sum::<usize>() + of_tools + of_extra.sum::<usize>()
 }

@@ -22,6 +22,7 @@ pub struct Interaction {
     pub status: u16,
     pub response_fields: Fields,
     pub response: Vec<Unit>,
+    pub trailers: Fields,
 }
 
 impl Interaction {
@@ -35,7 +36,10 @@ impl Interaction {
         };
         let event = |event: &Value| {
             let name = event["event"].as_str().map(str::to_owned);
-            let data = bytes(&event["data"]);
+            let data = match event["message"].as_str() {
+                Some(message) => decoded_base64(message),
+                None => bytes(&event["data"]),
+            };
             match event["exception"].as_str() {
                 Some(exception) => Unit::Exception {
                     name: Some(exception.to_owned()),
@@ -52,21 +56,41 @@ impl Interaction {
             method: request["method"].as_str().unwrap_or("POST").to_owned(),
             url: request["url"].as_str().expect("a URL").to_owned(),
             request_fields: named(&request["fields"]),
-            request: bytes(&request["body"]),
+            request: match request["message"].as_str() {
+                Some(message) => grpc(&decoded_base64(message)),
+                None => bytes(&request["body"]),
+            },
             status: response["status"].as_u64().unwrap_or(200) as u16,
             response_fields: named(&response["fields"]),
             response: units,
+            trailers: named(&response["trailers"]),
+        }
+    }
+
+    /// From a line of a recording of gRPC, whose messages stand alone.
+    pub fn of_grpc(record: &Value) -> Self {
+        let messages = |key: &str| {
+            let list = record[key].as_array().into_iter().flatten();
+            let texts = list.filter_map(Value::as_str);
+            texts.map(decoded_base64).collect::<Vec<_>>()
+        };
+        let events = messages("resp_messages_b64").into_iter();
+        Self {
+            request: messages("req_messages_b64")
+                .iter()
+                .flat_map(|m| grpc(m))
+                .collect(),
+            response: events
+                .map(|data| Unit::Event { name: None, data })
+                .collect(),
+            trailers: named(&serde_json::json!({ "grpc-status": "0" })),
+            ..Self::of(record)
         }
     }
 
     /// From a line of a recording.
     pub fn of(record: &Value) -> Self {
-        let bytes = |key: &str| {
-            let text = record[key].as_str().unwrap_or_default();
-            base64::prelude::BASE64_STANDARD
-                .decode(text)
-                .expect("base64")
-        };
+        let bytes = |key: &str| decoded_base64(record[key].as_str().unwrap_or_default());
         let mut response = bytes("resp_body");
         let response_fields = fields(&record["resp_headers"]);
         if record["resp_compressed"] == true {
@@ -82,8 +106,21 @@ impl Interaction {
             status: record["status"].as_u64().unwrap_or(200) as u16,
             response_fields,
             response,
+            trailers: Fields::default(),
         }
     }
+}
+
+fn decoded_base64(text: &str) -> Vec<u8> {
+    base64::prelude::BASE64_STANDARD
+        .decode(text)
+        .expect("base64")
+}
+
+/// A message with its length before it.
+fn grpc(message: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(message.len()).expect("a short message");
+    [&[0], &length.to_be_bytes()[..], message].concat()
 }
 
 fn decoded(coding: Option<&str>, body: &[u8]) -> Vec<u8> {
@@ -197,6 +234,7 @@ impl Steps {
                 data,
             });
         }
+        self.draft.response_trailers(&it.trailers);
     }
 
     fn finish(mut self) -> Option<Call> {

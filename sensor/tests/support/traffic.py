@@ -25,6 +25,11 @@ def request(length):
     return head % length + numbers.randbytes(length)
 
 
+def get(padding):
+    head = b"GET / HTTP/1.1\r\nHost: test\r\nPadding: %s\r\nContent-Length: 0\r\n\r\n"
+    return head % (b"x" * padding)
+
+
 def serve(connection):
     rest = b""
     while True:
@@ -91,6 +96,16 @@ for line in sys.stdin:
         connection = client.wrap_socket(socket.create_connection(tls_at))
     elif order == "send":
         data = request(values[0])
+        sent.write(data)
+        connection.sendall(data)
+        answered()
+    elif order == "last":
+        data = request(values[0])
+        sent.write(data)
+        connection.sendall(data)
+        os._exit(0)
+    elif order == "get":
+        data = get(values[0])
         sent.write(data)
         connection.sendall(data)
         answered()

@@ -56,6 +56,18 @@ fn two_hundred_streams_at_once() {
 }
 
 #[test]
+fn a_long_call_after_requests_that_were_none() {
+    let scene = Scene::new();
+    let tap = Tap::tail(&[]);
+    let (pid, replies) = scene.python("long_after_gets", 200).run();
+    let calls = matched(&scene, &tap, pid, &replies);
+    assert_eq!(calls[0].asked(), "word ".repeat(200 * 200));
+    let clients: std::collections::BTreeSet<_> =
+        scene.server.exchanges().iter().map(|e| e.client).collect();
+    assert_eq!(clients.len(), 1, "all of it went over one connection");
+}
+
+#[test]
 fn a_call_after_much_that_is_none() {
     let scene = Scene::new();
     let tap = Tap::tail(&[]);

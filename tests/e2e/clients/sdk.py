@@ -147,6 +147,21 @@ def stepping(n):
     say("stepping", str(len(laid_out) - laid_out.count(0)))
 
 
+def long_after_gets(n):
+    """Twenty requests with GET, and then a call with a prompt of N kilobytes, on one connection."""
+    base = os.environ["OPENAI_BASE_URL"]
+    prompt = [{"role": "user", "content": "word " * (n * 200)}]
+    with requests.Session() as session:
+        session.headers["Authorization"] = "Bearer " + KEY
+        for _ in range(20):
+            got = session.get(base.removesuffix("/v1") + "/bytes/30000").content
+            assert len(got) == 30000
+        reply = session.post(base + "/chat/completions", json={"model": MODEL, "messages": prompt}).json()
+        usage = reply["usage"]
+        text = reply["choices"][0]["message"]["content"]
+        say(reply["id"], text, usage["prompt_tokens"], usage["completion_tokens"])
+
+
 def gateway(n):
     """Much traffic that is no call, and then a call, on one connection."""
     base = os.environ["OPENAI_BASE_URL"]

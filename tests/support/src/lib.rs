@@ -19,11 +19,13 @@
 
 mod body;
 mod certificate;
+pub mod collector;
 pub mod kubernetes;
 mod log;
 mod reply;
 mod server;
 
+pub use certificate::{Mutual, make_mutual};
 pub use log::Exchange;
 pub use reply::{RATE_LIMIT_LEFT, SET_COOKIE, text_of};
 pub use server::{Options, Server};

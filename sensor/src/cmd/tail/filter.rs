@@ -73,7 +73,8 @@ fn contains<const N: usize>(wanted: &[String], names: [Option<&str>; N]) -> bool
         })
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+/// A time span, as 500ms, 10s, 2m or 1h.
+pub fn duration(text: &str) -> Result<Duration, String> {
     let digits = text
         .find(|c: char| !c.is_ascii_digit() && c != '.')
         .unwrap_or(text.len());

@@ -189,18 +189,12 @@ impl Store {
         if self.pods.len() >= MAX_PODS && !self.pods.contains_key(&pod.uid) {
             return;
         }
-        for (id, workload) in pod.containers() {
-            self.containers.insert(id, workload);
-        }
-        let uid = pod.uid.clone();
-        let Some(before) = self.pods.insert(uid.clone(), pod) else {
-            return;
-        };
+        let ids: Vec<Box<str>> = pod.containers().map(|(id, _)| id).collect();
+        self.containers.extend(pod.containers());
         // A container that was started anew has another id.
-        let now = self.pods.get(&uid);
-        for (id, _) in before.containers() {
-            let is_known = now.is_some_and(|pod| pod.containers().any(|(known, _)| known == id));
-            if !is_known {
+        let before = self.pods.insert(pod.uid.clone(), pod);
+        for (id, _) in before.iter().flat_map(Pod::containers) {
+            if !ids.contains(&id) {
                 self.retire(id);
             }
         }

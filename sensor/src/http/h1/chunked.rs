@@ -22,9 +22,12 @@ pub(super) enum Chunked {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Piece<'a> {
     Data(&'a [u8]),
+    /// A piece of the trailer section (RFC 9112, section 7.1.2).
+    Trailers(&'a [u8]),
     /// All was framing, and more is to come.
     More,
-    End,
+    /// The end, with the last piece of the trailer section.
+    End(&'a [u8]),
     /// This is not the chunked coding.
     Broken,
 }
@@ -59,20 +62,37 @@ impl Chunked {
             };
             return (Piece::Data(data), rest);
         }
+        if matches!(self, Self::Trailer { .. }) {
+            return self.trailers(bytes);
+        }
         while let Some((&byte, rest)) = bytes.split_first() {
             bytes = rest;
             match self.framing(byte) {
-                Some(Piece::More) if matches!(self, Self::Data(_)) => break,
-                Some(Piece::More) => {}
-                Some(piece) => return (piece, bytes),
+                Some(()) if matches!(self, Self::Data(_) | Self::Trailer { .. }) => break,
+                Some(()) => {}
                 None => return (Piece::Broken, bytes),
             }
         }
         (Piece::More, bytes)
     }
 
+    /// Goes on with the trailer section, which an empty line ends.
+    fn trailers<'a>(&mut self, bytes: &'a [u8]) -> (Piece<'a>, &'a [u8]) {
+        for (at, &byte) in bytes.iter().enumerate() {
+            let is_end = matches!(self, Self::Trailer { line: 0, .. }) && byte == b'\n';
+            if self.framing(byte).is_none() {
+                return (Piece::Broken, bytes.get(at..).unwrap_or_default());
+            }
+            if is_end {
+                let (last, rest) = bytes.split_at(at.saturating_add(1));
+                return (Piece::End(last), rest);
+            }
+        }
+        (Piece::Trailers(bytes), &[])
+    }
+
     /// Takes one byte of framing; `None` where it is wrong.
-    fn framing(&mut self, byte: u8) -> Option<Piece<'static>> {
+    fn framing(&mut self, byte: u8) -> Option<()> {
         *self = match (*self, byte) {
             (Self::Size { size, digits }, _) => match (byte as char).to_digit(16) {
                 Some(_) if size >> 60 != 0 => return None,
@@ -96,7 +116,6 @@ impl Chunked {
             (Self::DataEnd { .. }, b'\n') => Self::new(),
             (Self::DataEnd { cr: false }, b'\r') => Self::DataEnd { cr: true },
             (Self::DataEnd { .. } | Self::Data(_), _) => return None,
-            (Self::Trailer { line: 0, .. }, b'\n') => return Some(Piece::End),
             (Self::Trailer { seen, .. }, _) if seen > LONGEST_TRAILERS => return None,
             (Self::Trailer { line, seen }, _) => Self::Trailer {
                 line: match byte {
@@ -107,7 +126,7 @@ impl Chunked {
                 seen: seen.saturating_add(1),
             },
         };
-        Some(Piece::More)
+        Some(())
     }
 
     /// Passes over `missing` bytes that were not seen. `false`: framing was among them,

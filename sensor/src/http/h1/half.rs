@@ -34,7 +34,7 @@ pub(super) enum Stop<'a> {
 #[derive(Debug, Default)]
 pub(in crate::http) struct Half {
     pub(super) state: State,
-    /// A line that may open a message, then the head.
+    /// A line that may open a message, then the head; later the trailers.
     pub(super) buffer: Vec<u8>,
     /// When its first byte crossed.
     pub(super) began: Timestamp,
@@ -289,11 +289,17 @@ impl Half {
         match piece {
             Piece::Data(data) => messages.body(at, Segment::Data(data)),
             Piece::More => {}
-            Piece::End => {
+            Piece::Trailers(piece) => self.buffer.extend_from_slice(piece),
+            Piece::End(last) => {
+                self.buffer.extend_from_slice(last);
+                messages.trailers(at, &mut self.buffer);
+                self.buffer.clear();
+                self.buffer.shrink_to(IDLE_BUFFER);
                 self.state = State::Line(Place::Line);
                 messages.end(at, End::Complete);
             }
             Piece::Broken => {
+                self.buffer.clear();
                 self.state = State::Skip;
                 // A chunk that was found after a hole was none; one may still come.
                 self.open = self.lost.is_some();
@@ -366,6 +372,7 @@ impl Half {
                 if chunked.pass(total) {
                     return;
                 }
+                self.buffer.clear();
                 self.open = true;
             }
             State::Line(_) | State::Skip | State::Trial(_) if self.open => {

@@ -17,6 +17,9 @@ pub(super) trait Messages {
     /// A whole head, line ends included; `None` where it is none after all.
     fn head(&mut self, head: RawHead<'_>) -> Option<Framing>;
     fn body(&mut self, at: Timestamp, segment: Segment<'_>);
+    /// The trailer section of a body (RFC 9112, section 7.1.2), its last line included;
+    /// it may hold no field.
+    fn trailers(&mut self, at: Timestamp, section: &mut [u8]);
     fn end(&mut self, at: Timestamp, end: End);
     /// A hole outside of any body; messages may have been in it.
     fn lost(&mut self, at: Timestamp, missing: Missing);

@@ -67,6 +67,16 @@ pub(super) fn response(head: &mut [u8], method: &str) -> Option<(ResponseHead, F
     Some((head, framing))
 }
 
+/// Reads a trailer section; what is no list of fields has none.
+pub(super) fn trailers(section: &mut [u8]) -> Fields {
+    unfold(section);
+    let mut fields = [httparse::EMPTY_HEADER; MOST_FIELDS];
+    match httparse::parse_headers(section, &mut fields) {
+        Ok(httparse::Status::Complete((_, raw))) => kept(raw),
+        _ => Fields::default(),
+    }
+}
+
 /// The status code that a head begins with.
 pub(super) fn status(head: &[u8]) -> Option<u16> {
     let code = head.get(b"HTTP/1.1 ".len()..)?.get(..3)?;

@@ -53,6 +53,9 @@ impl Messages for Requests<'_, '_> {
         }
     }
 
+    /// No request says anything in its trailers.
+    fn trailers(&mut self, _: Timestamp, _: &mut [u8]) {}
+
     fn end(&mut self, at: Timestamp, end: End) {
         if let Some(exchange) = self.pairing.requesting() {
             exchange.end_request(at, end, self.out);
@@ -108,6 +111,14 @@ impl Messages for Responses<'_, '_> {
     fn body(&mut self, at: Timestamp, segment: Segment<'_>) {
         if let Some(exchange) = self.pairing.responding() {
             emit(exchange.id, at, Step::ResponseBody(segment), self.out);
+        }
+    }
+
+    fn trailers(&mut self, at: Timestamp, section: &mut [u8]) {
+        let fields = parse::trailers(section);
+        if let Some(exchange) = self.pairing.responding().filter(|_| !fields.is_empty()) {
+            let step = Step::ResponseTrailers(Box::new(fields));
+            emit(exchange.id, at, step, self.out);
         }
     }
 

@@ -15,14 +15,17 @@ mod openai;
 pub(super) mod realtime;
 mod rerank;
 pub(super) mod route;
+mod rpc;
 mod shape;
 mod tgi;
 mod watsonx;
+mod xai;
 
 use super::attr::Attributes;
 use super::call::{ChatMessage, Name, Part, Request, TraceContext};
 use super::json::{List, Raw, Str};
 use super::reply::Reply;
+pub(super) use rpc::Method;
 
 /// Stop sequences, inputs and the like that are kept of one list.
 const MAX_STRINGS: usize = 4096;

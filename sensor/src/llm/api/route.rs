@@ -2,6 +2,7 @@
 
 use smallvec::SmallVec;
 
+use super::rpc::{self, Method};
 use super::{
     Dialect, anthropic, aws, cohere, google, llamacpp, mistral, ollama, openai, rerank, shape, tgi,
     watsonx,
@@ -17,6 +18,8 @@ pub(in crate::llm) struct Route {
     pub(in crate::llm) stream: Option<bool>,
     /// Agent and conversation, where the path names them.
     pub(in crate::llm) agent: Option<(Box<str>, Box<str>)>,
+    /// Set where the messages are gRPC's.
+    pub(in crate::llm) method: Option<&'static Method>,
     /// Whether a reply is needed to be sure that this is a call.
     pub(in crate::llm) guessed: bool,
 }
@@ -28,6 +31,7 @@ impl Route {
             model: None,
             stream: None,
             agent: None,
+            method: None,
             guessed: false,
         }
     }
@@ -36,6 +40,14 @@ impl Route {
         Self {
             guessed: true,
             ..Self::to(dialect)
+        }
+    }
+
+    fn of_method(method: &'static Method) -> Self {
+        Self {
+            method: Some(method),
+            stream: method.streams.then_some(true),
+            ..Self::to(method.dialect)
         }
     }
 
@@ -67,6 +79,9 @@ pub(in crate::llm) fn by_path(provider: &str, path: &str) -> Option<Route> {
         .take(MAX_SEGMENTS)
         .collect();
     segments.reverse();
+    if let Some(method) = rpc::by_path(&segments) {
+        return Some(Route::of_method(method));
+    }
     let own = match provider {
         "cohere" => cohere_path(&segments),
         "writer" => writer_path(&segments),

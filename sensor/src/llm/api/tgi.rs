@@ -45,7 +45,7 @@ wire! {
         finish_reason: Str<'a>,
         generated: Int = "generated_tokens",
         input: Int = "input_length" | "prompt_tokens",
-        prefill: List<serde::de::IgnoredAny>,
+        prefill: List<Raw<'a>>,
     }
 }
 

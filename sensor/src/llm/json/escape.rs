@@ -1,5 +1,12 @@
 //! Escapes of JSON strings (RFC 8259, section 7).
 
+/// A JSON string without its escapes.
+pub(super) fn unescaped(raw: &str) -> String {
+    let mut text = String::with_capacity(raw.len());
+    unescape(raw, &mut text);
+    text
+}
+
 /// Undoes the escapes of a JSON string (RFC 8259, section 7). What is no escape, and
 /// a surrogate without its other half, becomes U+FFFD.
 pub(super) fn unescape(raw: &str, out: &mut String) {

@@ -5,24 +5,25 @@
 //! value; unknown keys are skipped without being built. Must not know: dialects.
 
 use std::borrow::Cow;
-use std::marker::PhantomData;
 
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde_json::value::RawValue;
 use smallvec::SmallVec;
 
+mod cursor;
 mod escape;
 mod wire;
 
-use escape::unescape;
-pub(super) use wire::{Key, absent_unless_list, wire};
+pub(super) use cursor::Cursor;
+use escape::{unescape, unescaped};
+pub(super) use wire::{FromJson, wire};
 
 /// Elements kept of any one list; the rest is skipped.
 const MAX_LIST: usize = 16_384;
 
 /// The document that `text` begins with; `None` where it is no JSON or is cut.
-pub(super) fn parse<'a, T: Deserialize<'a>>(text: &'a str) -> Option<T> {
-    T::deserialize(&mut serde_json::Deserializer::from_str(text)).ok()
+pub(super) fn parse<'a, T: FromJson<'a>>(text: &'a str) -> Option<T> {
+    let mut document = T::default();
+    document.read(&mut Cursor::new(text))?;
+    Some(document)
 }
 
 /// Documents looked for in one text.
@@ -30,9 +31,8 @@ const MAX_DOCUMENTS: usize = 65_536;
 
 /// The documents of `text`, one after the other, up to the first that is broken.
 pub(super) fn documents(text: &str) -> Vec<&str> {
-    serde_json::Deserializer::from_str(text)
-        .into_iter::<&RawValue>()
-        .map_while(|document| document.ok().map(RawValue::get))
+    let mut cursor = Cursor::new(text);
+    std::iter::from_fn(|| cursor.value())
         .take(MAX_DOCUMENTS)
         .collect()
 }
@@ -66,7 +66,7 @@ impl<'a> Raw<'a> {
         self.0
     }
 
-    pub(super) fn parse<T: Deserialize<'a> + Default>(self) -> T {
+    pub(super) fn parse<T: FromJson<'a>>(self) -> T {
         parse(self.0).unwrap_or_default()
     }
 
@@ -75,7 +75,7 @@ impl<'a> Raw<'a> {
     }
 
     /// The elements of a list, or the value itself where it is none.
-    pub(super) fn one_or_many<T: Deserialize<'a> + Default>(self) -> List<T> {
+    pub(super) fn one_or_many<T: FromJson<'a>>(self) -> List<T> {
         if self.is_list() {
             self.parse()
         } else if self.is_some() {
@@ -95,10 +95,11 @@ impl<'a> Raw<'a> {
     }
 }
 
-impl<'de: 'a, 'a> Deserialize<'de> for Raw<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = <&'de RawValue>::deserialize(deserializer)?.get();
-        Ok(Self(if text == "null" { "" } else { text }))
+impl<'json: 'a, 'a> FromJson<'json> for Raw<'a> {
+    fn read(&mut self, cursor: &mut Cursor<'json>) -> Option<()> {
+        let text = cursor.value()?;
+        self.0 = if text == "null" { "" } else { text };
+        Some(())
     }
 }
 
@@ -109,10 +110,7 @@ pub(super) struct Str<'a>(Option<&'a str>);
 impl<'a> Str<'a> {
     fn of(raw: &'a str) -> Self {
         let quoted = raw.strip_prefix('"').and_then(|r| r.strip_suffix('"'));
-        Self(quoted.or_else(|| {
-            raw.starts_with(|c: char| c == '-' || c.is_ascii_digit())
-                .then_some(raw)
-        }))
+        Self(quoted.or_else(|| number(raw)))
     }
 
     /// A string that holds no escapes.
@@ -143,9 +141,7 @@ impl<'a> Str<'a> {
         if memchr::memchr(b'\\', raw.as_bytes()).is_none() {
             return Some(Cow::Borrowed(raw));
         }
-        let mut text = String::with_capacity(raw.len());
-        unescape(raw, &mut text);
-        Some(Cow::Owned(text))
+        Some(Cow::Owned(unescaped(raw)))
     }
 
     pub(super) fn string(self) -> Option<String> {
@@ -164,10 +160,18 @@ impl<'a> Str<'a> {
     }
 }
 
-impl<'de: 'a, 'a> Deserialize<'de> for Str<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Raw::deserialize(deserializer).map(|raw| Self::of(raw.0))
+impl<'json: 'a, 'a> FromJson<'json> for Str<'a> {
+    fn read(&mut self, cursor: &mut Cursor<'json>) -> Option<()> {
+        self.0 = match cursor.string()? {
+            Ok(text) => Some(text),
+            Err(other) => number(other),
+        };
+        Some(())
     }
+}
+
+fn number(raw: &str) -> Option<&str> {
+    matches!(raw.as_bytes(), [b'-' | b'0'..=b'9', ..]).then_some(raw)
 }
 
 /// A whole number; one written as `1.0` or `"1"` counts.
@@ -186,10 +190,11 @@ impl Int {
     }
 }
 
-impl<'de> Deserialize<'de> for Int {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = Str::deserialize(deserializer)?.key();
-        Ok(Self(text.parse().ok().or_else(|| whole(text))))
+impl<'json> FromJson<'json> for Int {
+    fn read(&mut self, cursor: &mut Cursor<'json>) -> Option<()> {
+        let (Ok(text) | Err(text)) = cursor.string()?;
+        self.0 = text.parse().ok().or_else(|| whole(text));
+        Some(())
     }
 }
 
@@ -208,24 +213,22 @@ fn whole(text: &str) -> Option<i64> {
 #[derive(Clone, Copy, Default)]
 pub(super) struct Num(pub(super) Option<f64>);
 
-impl<'de> Deserialize<'de> for Num {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = Str::deserialize(deserializer)?.key();
-        let number = text.parse().ok();
-        Ok(Self(number.filter(|n: &f64| n.is_finite())))
+impl<'json> FromJson<'json> for Num {
+    fn read(&mut self, cursor: &mut Cursor<'json>) -> Option<()> {
+        let (Ok(text) | Err(text)) = cursor.string()?;
+        self.0 = text.parse().ok().filter(|n: &f64| n.is_finite());
+        Some(())
     }
 }
 
 #[derive(Clone, Copy, Default)]
 pub(super) struct Bool(pub(super) Option<bool>);
 
-impl<'de> Deserialize<'de> for Bool {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(Self(match Raw::deserialize(deserializer)?.0 {
-            "true" | "\"true\"" => Some(true),
-            "false" | "\"false\"" => Some(false),
-            _ => None,
-        }))
+impl<'json> FromJson<'json> for Bool {
+    fn read(&mut self, cursor: &mut Cursor<'json>) -> Option<()> {
+        let (Ok(text) | Err(text)) = cursor.string()?;
+        self.0 = text.parse().ok();
+        Some(())
     }
 }
 
@@ -256,32 +259,16 @@ impl<'a, T> IntoIterator for &'a List<T> {
     }
 }
 
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for List<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Elements<T>(PhantomData<T>);
-        impl<'de, T: Deserialize<'de>> Visitor<'de> for Elements<T> {
-            type Value = List<T>;
-
-            absent_unless_list!();
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-                Ok(List::default())
+impl<'json, T: FromJson<'json>> FromJson<'json> for List<T> {
+    fn read(&mut self, cursor: &mut Cursor<'json>) -> Option<()> {
+        self.0.clear();
+        cursor.elements(|cursor| {
+            if self.0.len() >= MAX_LIST {
+                return cursor.value().map(drop);
             }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-                let mut list = SmallVec::new();
-                while list.len() < MAX_LIST {
-                    match seq.next_element()? {
-                        Some(element) => list.push(element),
-                        None => return Ok(List(list)),
-                    }
-                }
-                while seq.next_element::<IgnoredAny>()?.is_some() {}
-                Ok(List(list))
-            }
-        }
-        deserializer.deserialize_any(Elements(PhantomData))
+            self.0.push(T::default());
+            self.0.last_mut()?.read(cursor)
+        })
     }
 }
 

@@ -133,6 +133,6 @@ impl Response<'_> {
 
 /// Tokens that are listed one by one (Jurassic).
 fn length(tokens: Raw<'_>) -> Option<u64> {
-    let list: List<serde::de::IgnoredAny> = tokens.is_list().then(|| tokens.parse())?;
+    let list: List<Raw<'_>> = tokens.is_list().then(|| tokens.parse())?;
     u64::try_from(list.len()).ok()
 }

@@ -1,7 +1,7 @@
 //! Embeddings: `…:embedContent`, `…:batchEmbedContents`, and `…:predict` at Vertex AI.
 
 use super::content::{self, Content};
-use super::generate::Usage;
+use super::generate::{self, Usage};
 use crate::llm::api::{Ask, Dialect, Event, user_message};
 use crate::llm::call::Part;
 use crate::llm::error;
@@ -14,6 +14,8 @@ pub(in crate::llm::api) struct Embed;
 
 wire! {
     struct Request<'a> {
+        /// Where the path does not name it.
+        model: Str<'a>,
         content: Raw<'a>,
         requests: List<Single<'a>>,
         instances: List<Instance<'a>>,
@@ -70,6 +72,8 @@ impl Dialect for Embed {
 
     fn request(&self, body: &str, ask: &mut Ask) {
         let asked: Request<'_> = parse(body).unwrap_or_default();
+        let model = generate::named(asked.model).boxed();
+        ask.request.model = ask.request.model.take().or(model);
         let first = asked.requests.first().and_then(|r| r.dimensions.0);
         ask.request.embedding_dimensions = asked
             .dimensions

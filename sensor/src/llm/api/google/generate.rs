@@ -105,7 +105,7 @@ impl Dialect for Generate {
             asked = asked.request.parse();
             asked.model = model;
         }
-        let model = asked.model.boxed();
+        let model = named(asked.model).boxed();
         ask.request.model = ask.request.model.take().or(model);
         asked.config.apply(ask);
         ask.attributes.text(attr::REQUEST_TIER, asked.service_tier);
@@ -126,6 +126,14 @@ impl Dialect for Generate {
 
     fn event(&self, event: &Event<'_>, reply: &mut Reply) {
         self.whole(event.data, reply);
+    }
+}
+
+/// The model of a name like `models/M` or `projects/…/models/M`, as a path has it.
+pub(super) fn named(resource: Str<'_>) -> Str<'_> {
+    match resource.key().rsplit_once("models/") {
+        Some((before, model)) if before.is_empty() || before.ends_with('/') => Str::plain(model),
+        _ => resource,
     }
 }
 

@@ -181,7 +181,7 @@ pub(in crate::llm::api) fn part(raw: Raw<'_>) -> Option<Part> {
         "reasoning_text" => part.text.string().map(Part::Reasoning),
         "thinking" => Some(Part::Reasoning(thinking(part.thinking))),
         "refusal" => refusal(part.refusal),
-        "image_url" | "input_image" if part.image.is_some() => place("image", part.image),
+        "image_url" | "input_image" | "" if part.image.is_some() => place("image", part.image),
         "input_image" => media::from_file("image", part.file_id),
         "input_audio" if part.audio.is_string() => Some(media::inline(
             "audio",
@@ -192,7 +192,15 @@ pub(in crate::llm::api) fn part(raw: Raw<'_>) -> Option<Part> {
         "video_url" => place("video", part.video),
         "document_url" => place("document", part.document),
         "file" | "input_file" => part.file(),
+        // Where types are told by the member alone.
+        "" if part.file.is_some() => part.file(),
         kind => media::other(kind, raw),
+    }
+}
+
+impl File<'_> {
+    fn is_some(&self) -> bool {
+        [self.id, self.data, self.name].iter().any(|s| s.is_some())
     }
 }
 

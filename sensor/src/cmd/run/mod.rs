@@ -1,0 +1,316 @@
+//! `llmtap run`: calls to collectors and files, until somebody stops it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use clap::Args;
+use llmtap::engine::{Limits, Options};
+use llmtap::enrich::{EnrichedCall, EnrichedRequest};
+use llmtap::export::metrics::Bounds;
+use llmtap::export::retries::Retries;
+use llmtap::export::semconv;
+use llmtap::export::worker::Item;
+use llmtap::probe;
+use llmtap::redact::Selection;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::flag;
+
+use super::account::{Accountant, Accounting};
+use super::capture::Capture;
+use super::config::Origin;
+use super::config::schema::Config;
+use super::live::Live;
+use super::pipeline::{Pipeline, Step};
+use super::source::{Drained, Source};
+use exporters::Exporters;
+use state::State;
+
+mod destination;
+mod exporters;
+mod selection;
+mod state;
+
+const EXAMPLES: &str = "\
+Examples:
+  llmtap run --otlp-endpoint http://collector:4317
+  llmtap run --prometheus 127.0.0.1:9464 --file-path /var/log/llmtap/calls.jsonl
+  llmtap run --config /etc/llmtap/config.yaml
+
+Each key of the configuration is a flag and a variable: otlp.batch_size is \
+--otlp-batch-size and LLMTAP_OTLP_BATCH_SIZE; `llmtap config` prints them. SIGHUP reads \
+the configuration anew. No prompt and no reply leaves unless `content` says so.";
+
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Arguments {
+    #[command(flatten)]
+    origin: Origin,
+    /// Take events from a capture file, not from this host
+    #[arg(long, value_name = "FILE", hide = true)]
+    replay: Option<PathBuf>,
+}
+
+/// How long what waits is still sent at the end, and before a change.
+const FAREWELL: Duration = Duration::from_secs(5);
+const CHANGE: Duration = Duration::from_secs(1);
+/// Between two looks at what waits and what was lost.
+const LOOK: Duration = Duration::from_secs(1);
+
+pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    let config = arguments.origin.load()?;
+    let signals = Signals::handle().context("cannot handle signals")?;
+    let service = Service::start(arguments.origin.clone(), config)?;
+    match &arguments.replay {
+        Some(file) => service.run(&mut Capture::open(file)?, &signals),
+        None => {
+            let mut live = Live::start(&probes(&service.config))?;
+            service.run(&mut live, &signals)
+        }
+    }
+}
+
+fn probes(config: &Config) -> probe::Options {
+    let mut options = probe::Options {
+        turn_limit: u64::from(config.max_body_mib.max(1)) << 20,
+        ..probe::Options::default()
+    };
+    if !config.pids.is_empty() {
+        options.pids = probe::Pids::Only(config.pids.clone());
+    }
+    options
+}
+
+/// What was asked for from outside.
+struct Signals {
+    stop: Arc<AtomicBool>,
+    reload: Arc<AtomicBool>,
+}
+
+impl Signals {
+    fn handle() -> std::io::Result<Self> {
+        let signals = Self {
+            stop: Arc::default(),
+            reload: Arc::default(),
+        };
+        for signal in [SIGINT, SIGTERM] {
+            // A second one ends the process at once.
+            flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&signals.stop))?;
+            flag::register(signal, Arc::clone(&signals.stop))?;
+        }
+        flag::register(SIGHUP, Arc::clone(&signals.reload))?;
+        Ok(signals)
+    }
+}
+
+/// The daemon.
+struct Service {
+    origin: Origin,
+    config: Config,
+    accountant: Accountant,
+    desk: Desk,
+}
+
+/// Takes finished calls, and sees to it that they leave as they should.
+struct Desk {
+    selection: Selection,
+    retries: Retries,
+    /// `None` while they are replaced.
+    exporters: Option<Exporters>,
+    state: Arc<State>,
+    /// What brings calls can wait.
+    patient: bool,
+}
+
+impl Service {
+    fn start(origin: Origin, config: Config) -> anyhow::Result<Self> {
+        let state = Arc::new(State::new(Bounds {
+            values: config.metrics.label_values,
+            series: config.metrics.series,
+        }));
+        Ok(Self {
+            accountant: accountant(&config)?,
+            desk: Desk {
+                selection: selection::of(&config)?,
+                retries: Retries::default(),
+                exporters: Some(Exporters::start(&config, &state)?),
+                state,
+                patient: false,
+            },
+            origin,
+            config,
+        })
+    }
+
+    fn run(mut self, source: &mut dyn Source, signals: &Signals) -> anyhow::Result<()> {
+        self.desk.patient = source.now().is_none();
+        let mut pipeline = Pipeline::new(self.options(), source);
+        let mut looked = None::<Instant>;
+        let outcome = loop {
+            if signals.stop.load(Ordering::Relaxed) {
+                // What came before the signal is still taken.
+                source.stop();
+            }
+            if signals.reload.swap(false, Ordering::Relaxed) {
+                self.reload();
+                pipeline.set_options(self.options());
+            }
+            let (accountant, desk) = (&self.accountant, &mut self.desk);
+            let patient = desk.patient;
+            let drained = pipeline.pump(source, &mut |step| {
+                accountant.take(step, patient, &mut |step| desk.take(step));
+            });
+            accountant.poll(&mut |step| desk.take(step));
+            desk.state.turn();
+            if looked.is_none_or(|looked| looked.elapsed() >= LOOK) {
+                desk.state.observe(&pipeline, source);
+                looked = Some(Instant::now());
+            }
+            if let Some(line) = source.ready() {
+                eprintln!("llmtap: {line}");
+                desk.state.set_ready();
+            }
+            match drained {
+                Err(error) => break Err(error),
+                Ok(Drained::End) => break Ok(()),
+                Ok(Drained::More) => {}
+                Ok(Drained::Idle) => source.wait()?,
+            }
+        };
+        self.finish(&mut pipeline, source);
+        outcome
+    }
+
+    fn finish(self, pipeline: &mut Pipeline, source: &dyn Source) {
+        let Self {
+            accountant,
+            mut desk,
+            ..
+        } = self;
+        pipeline.finish(&mut |step| accountant.take(step, true, &mut |step| desk.take(step)));
+        accountant.finish(&mut |step| desk.take(step));
+        desk.state.observe(pipeline, source);
+        if let Some(exporters) = desk.exporters {
+            exporters.finish(FAREWELL);
+        }
+    }
+
+    fn options(&self) -> Options {
+        Options {
+            llm: llmtap::llm::Options {
+                content: self.desk.selection.needs_content() || self.accountant.needs_content(),
+            },
+            follow_text: false,
+            limits: Limits {
+                body: usize::from(self.config.max_body_mib.max(1)) << 20,
+                ..Limits::default()
+            },
+        }
+    }
+
+    /// Reads the configuration anew. What is wrong with it changes nothing.
+    fn reload(&mut self) {
+        match self.origin.load().and_then(|config| self.change_to(config)) {
+            Ok(()) => eprintln!("llmtap: the configuration was read anew"),
+            Err(error) => eprintln!("llmtap: the configuration stays as it was: {error:#}"),
+        }
+    }
+
+    fn change_to(&mut self, config: Config) -> anyhow::Result<()> {
+        let selection = selection::of(&config)?;
+        let desk = &mut self.desk;
+        if ways_out(&config) != ways_out(&self.config) {
+            // Probes go on filling the ring while this takes a moment.
+            desk.replace_exporters(&config, &self.config)?;
+        }
+        desk.selection = selection;
+        if config.pids != self.config.pids || config.max_body_mib != self.config.max_body_mib {
+            eprintln!("llmtap: pids and max_body_mib change at the next start only");
+        }
+        if (&config.prices, config.estimate_tokens)
+            != (&self.config.prices, self.config.estimate_tokens)
+        {
+            eprintln!("llmtap: prices and estimate_tokens change at the next start only");
+        }
+        self.config = config;
+        Ok(())
+    }
+}
+
+/// The part of the configuration that says where calls go.
+fn ways_out(config: &Config) -> Config {
+    Config {
+        semconv: config.semconv,
+        resource: config.resource.clone(),
+        prometheus: config.prometheus,
+        otlp: config.otlp.clone(),
+        file: config.file.clone(),
+        queue: config.queue.clone(),
+        spool: config.spool.clone(),
+        ..Config::default()
+    }
+}
+
+fn accountant(config: &Config) -> anyhow::Result<Accountant> {
+    Accounting::new(config.prices.clone(), config.estimate_tokens).accountant()
+}
+
+impl Desk {
+    fn take(&mut self, step: Step) {
+        match step {
+            Step::Started(call) => {
+                let service = semconv::service_name(&call.origin);
+                self.state.metrics().started(&call.call, service);
+            }
+            Step::Text { .. } => {}
+            Step::Finished(call) => self.finished(call),
+            Step::Served(request) => self.served(request),
+        }
+    }
+
+    fn finished(&mut self, call: EnrichedCall) {
+        self.state.metrics().ended(call.call.id);
+        let origin = Arc::clone(&call.origin);
+        let Some(mut record) = self.selection.apply(call, semconv::service_name(&origin)) else {
+            return;
+        };
+        self.retries.link(&mut record);
+        self.state.metrics().observe(&record);
+        if let Some(exporters) = &self.exporters {
+            exporters.take(&Item::Call(Arc::new(record)), self.patient);
+        }
+    }
+
+    fn served(&self, request: EnrichedRequest) {
+        let origin = Arc::clone(&request.origin);
+        let record = self
+            .selection
+            .apply_served(request, semconv::service_name(&origin));
+        if let (Some(record), Some(exporters)) = (record, &self.exporters) {
+            exporters.take(&Item::Served(Arc::new(record)), self.patient);
+        }
+    }
+
+    /// The old ones first let go of their files and ports. Where the new ones do not
+    /// start, the old ones come back.
+    fn replace_exporters(&mut self, new: &Config, old: &Config) -> anyhow::Result<()> {
+        if let Some(exporters) = self.exporters.take() {
+            exporters.finish(CHANGE);
+        }
+        let started = Exporters::start(new, &self.state);
+        let (exporters, outcome) = match started {
+            Ok(exporters) => (exporters, Ok(())),
+            Err(error) => {
+                let old = Exporters::start(old, &self.state);
+                (
+                    old.context("the old ways out cannot be opened again")?,
+                    Err(error),
+                )
+            }
+        };
+        self.exporters = Some(exporters);
+        outcome
+    }
+}

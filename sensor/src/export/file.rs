@@ -1,0 +1,165 @@
+//! Records as lines of JSON in a file, which is turned over when it is full.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use super::jsonl;
+use super::semconv::{self, Conventions};
+use super::worker::Sink;
+use crate::redact::{Record, ServedRecord};
+
+/// Where lines go.
+#[derive(Debug)]
+pub enum Lines {
+    Stdout,
+    File(Rotating),
+}
+
+/// A file, and those that were full before it: `calls.jsonl`, `calls.jsonl.1`, ….
+#[derive(Debug)]
+pub struct Rotating {
+    path: PathBuf,
+    max_bytes: u64,
+    /// Full files that are kept.
+    keep: u32,
+    bytes: u64,
+    file: BufWriter<File>,
+}
+
+/// Writes records as lines.
+#[derive(Debug)]
+pub struct JsonLines {
+    pub lines: Lines,
+    pub conventions: Conventions,
+}
+
+impl Rotating {
+    /// Appends to the file at `path`, which its owner alone may read.
+    pub fn open(path: &Path, max_bytes: u64, keep: u32) -> io::Result<Self> {
+        let file = append(path)?;
+        Ok(Self {
+            path: path.to_owned(),
+            max_bytes,
+            keep,
+            bytes: file.metadata()?.len(),
+            file: BufWriter::new(file),
+        })
+    }
+
+    fn write(&mut self, line: &str) -> io::Result<()> {
+        let more = line.len() as u64 + 1;
+        if self.bytes > 0 && self.bytes + more > self.max_bytes {
+            self.rotate()?;
+        }
+        self.file.write_all(line.as_bytes())?;
+        self.file.write_all(b"\n")?;
+        self.bytes += more;
+        Ok(())
+    }
+
+    fn rotate(&mut self) -> io::Result<()> {
+        self.file.flush()?;
+        for number in (0..self.keep).rev() {
+            rename(&self.numbered(number), &self.numbered(number + 1))?;
+        }
+        if self.keep == 0 {
+            fs::remove_file(&self.path)?;
+        }
+        self.file = BufWriter::new(append(&self.path)?);
+        self.bytes = 0;
+        Ok(())
+    }
+
+    /// Number 0 is the file that is written to.
+    fn numbered(&self, number: u32) -> PathBuf {
+        if number == 0 {
+            return self.path.clone();
+        }
+        let mut name = self.path.clone().into_os_string();
+        name.push(format!(".{number}"));
+        name.into()
+    }
+}
+
+fn append(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .open(path)
+}
+
+fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    match fs::rename(from, to) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        done => done,
+    }
+}
+
+impl Lines {
+    fn write(&mut self, line: &str) -> io::Result<()> {
+        match self {
+            Self::Stdout => writeln!(io::stdout().lock(), "{line}"),
+            Self::File(file) => file.write(line),
+        }
+    }
+}
+
+impl Sink for JsonLines {
+    fn take(&mut self, record: &Record) -> io::Result<()> {
+        if !semconv::is_sampled(record) {
+            return Ok(());
+        }
+        let line = jsonl::spelled(record, self.conventions)?;
+        self.lines.write(&line)
+    }
+
+    fn take_served(&mut self, record: &ServedRecord) -> io::Result<()> {
+        if !semconv::is_served_sampled(record) {
+            return Ok(());
+        }
+        self.lines.write(&jsonl::served_line(record)?)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match &mut self.lines {
+            Lines::Stdout => io::stdout().lock().flush(),
+            Lines::File(file) => file.file.flush(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn full_files_are_kept_as_many_as_were_asked_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("calls.jsonl");
+        let mut file = Rotating::open(&path, 20, 2).unwrap();
+        for n in 0..10 {
+            file.write(&format!("line {n}")).unwrap();
+        }
+        file.file.flush().unwrap();
+        let read = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap();
+        assert_eq!(read("calls.jsonl"), "line 8\nline 9\n");
+        assert_eq!(read("calls.jsonl.1"), "line 6\nline 7\n");
+        assert_eq!(read("calls.jsonl.2"), "line 4\nline 5\n");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 3);
+    }
+
+    #[test]
+    fn a_file_is_continued_and_keeps_its_limit() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("calls.jsonl");
+        for n in 0..3 {
+            let mut file = Rotating::open(&path, 20, 1).unwrap();
+            file.write(&format!("line {n}")).unwrap();
+            file.file.flush().unwrap();
+        }
+        assert_eq!(fs::read_to_string(&path).unwrap(), "line 2\n");
+    }
+}

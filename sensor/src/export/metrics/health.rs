@@ -1,0 +1,147 @@
+//! What llmtap says of itself.
+
+use super::number;
+use super::series::{Family, Labels, Value};
+use crate::export::otlp::LaneStatus;
+use crate::export::semconv::metrics::{self as names, Metric};
+use crate::export::worker::WorkerStatus;
+
+/// A snapshot, filled by those who know.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Health {
+    pub traffic: Traffic,
+    pub kernel: Kernel,
+    pub workers: Vec<(&'static str, WorkerStatus)>,
+    pub lanes: Vec<(&'static str, LaneStatus)>,
+    pub process: Process,
+}
+
+/// What came through the rooms.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    pub events: u64,
+    pub bytes: u64,
+    pub lost_bytes: u64,
+    pub cut_bytes: u64,
+    pub exchanges: u64,
+    pub calls: u64,
+    pub connections: u64,
+    pub evicted: u64,
+    pub refused_exchanges: u64,
+}
+
+/// What the probes say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Kernel {
+    pub images: u64,
+    pub refused: u64,
+    pub unreadable: u64,
+    pub untracked: u64,
+    pub processes: u64,
+}
+
+/// What running takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Process {
+    pub memory_bytes: u64,
+    pub cpu_seconds: f64,
+}
+
+/// Families of single numbers, in the making.
+#[derive(Debug, Default)]
+struct Families(Vec<Family>);
+
+impl Families {
+    fn add<'a>(
+        &mut self,
+        metric: Metric,
+        series: impl IntoIterator<Item = (&'static str, &'a str, u64)>,
+    ) {
+        let labelled = |(label, value, count): (&'static str, &str, u64)| {
+            let labels: Labels = match label {
+                "" => Vec::new(),
+                label => vec![(label, value.into())],
+            };
+            (labels, Value::Number(number(count)))
+        };
+        self.0.push(Family {
+            metric,
+            series: series.into_iter().map(labelled).collect(),
+        });
+    }
+
+    fn one(&mut self, metric: Metric, count: u64) {
+        self.add(metric, [("", "", count)]);
+    }
+}
+
+impl Health {
+    pub fn families(&self) -> Vec<Family> {
+        let mut out = Families::default();
+        let Traffic {
+            events,
+            bytes,
+            lost_bytes,
+            cut_bytes,
+            exchanges,
+            calls,
+            connections,
+            evicted,
+            refused_exchanges,
+        } = self.traffic;
+        out.one(names::EVENTS, events);
+        out.add(
+            names::BYTES,
+            [("state", "read", bytes), ("state", "cut", cut_bytes)],
+        );
+        out.one(names::LOST, lost_bytes);
+        out.one(names::EXCHANGES, exchanges);
+        out.one(names::CALLS, calls);
+        out.one(names::CONNECTIONS, connections);
+        out.one(names::IMAGES, self.kernel.images);
+        let Kernel {
+            images: _,
+            refused,
+            unreadable,
+            untracked,
+            processes,
+        } = self.kernel;
+        out.add(
+            names::RECORD_LOSS,
+            [
+                ("reason", "ring_full", refused),
+                ("reason", "unreadable", unreadable),
+                ("reason", "untracked", untracked),
+                ("reason", "process_news", processes),
+                ("reason", "connections", evicted),
+                ("reason", "exchanges", refused_exchanges),
+            ],
+        );
+        self.ways_out(&mut out);
+        out.one(names::MEMORY, self.process.memory_bytes);
+        out.0.push(Family {
+            metric: names::CPU,
+            series: vec![(Vec::new(), Value::Number(self.process.cpu_seconds))],
+        });
+        out.0
+    }
+
+    fn ways_out(&self, out: &mut Families) {
+        let workers = || self.workers.iter();
+        let lanes = || self.lanes.iter();
+        let of_workers = workers().map(|(name, s)| ("exporter", *name, s.waiting));
+        let of_lanes = lanes().map(|(name, s)| ("exporter", *name, s.waiting.messages));
+        out.add(names::QUEUED, of_workers.chain(of_lanes));
+        let of_workers = workers().map(|(name, s)| ("exporter", *name, s.dropped + s.failed));
+        let of_lanes = lanes().map(|(name, s)| ("exporter", *name, s.waiting.dropped + s.refused));
+        out.add(names::DROPPED, of_workers.chain(of_lanes));
+        out.add(
+            names::SENT,
+            lanes().map(|(name, s)| ("exporter", *name, s.sent)),
+        );
+        out.add(
+            names::FAILURES,
+            lanes().map(|(name, s)| ("exporter", *name, s.failures)),
+        );
+    }
+}

@@ -1,0 +1,62 @@
+//! The OpenTelemetry protocol: spans and events to a collector.
+//!
+//! In: [`Record`]s. Out: export requests, by way of a spool each for spans and events.
+//! Must not know: a call that was not redacted.
+//!
+//! The SDK's own exporters take one resource for all spans and keep their queue in
+//! memory; here each record has the resource of its process, and the queue is a spool
+//! of encoded requests that outlives this process.
+
+use std::io;
+use std::sync::Arc;
+
+use crate::export::semconv;
+use crate::export::worker::Sink;
+use crate::redact::{Record, ServedRecord};
+
+pub mod client;
+pub mod encode;
+pub mod measure;
+pub mod send;
+pub mod tls;
+
+pub use client::{Client, Compression, Destination, Protocol};
+pub use encode::Encoder;
+pub use send::{Batching, Lane, LaneStatus};
+
+/// Encodes records, and puts them into the spools.
+#[derive(Debug)]
+pub struct Outlet {
+    pub encoder: Encoder,
+    pub content_on_events: bool,
+    pub traces: Option<Arc<Lane>>,
+    pub logs: Option<Arc<Lane>>,
+}
+
+impl Sink for Outlet {
+    fn take(&mut self, record: &Record) -> io::Result<()> {
+        if !semconv::is_sampled(record) {
+            return Ok(());
+        }
+        if let Some(traces) = &self.traces {
+            let message = self.encoder.span(record);
+            traces.push(&message)?;
+        }
+        if let Some(logs) = &self.logs
+            && self.content_on_events
+            && let Some(message) = self.encoder.event(record)
+        {
+            logs.push(&message)?;
+        }
+        Ok(())
+    }
+
+    fn take_served(&mut self, record: &ServedRecord) -> io::Result<()> {
+        match &self.traces {
+            Some(traces) if semconv::is_served_sampled(record) => {
+                traces.push(&self.encoder.served_span(record))
+            }
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! Who opened a connection, and to whom.
+//!
+//! In: records, and what is known of processes. Out: [`Origin`]. Must not know: traffic.
+
+use llmtap_common::record::Opening;
+
+use super::attach::Images;
+use super::process::Processes;
+use super::record;
+use crate::event::Origin;
+
+pub fn origin(opening: &Opening, processes: &mut Processes, images: &Images) -> Origin {
+    let library = if opening.key.pid == 0 {
+        Some("none".into())
+    } else {
+        processes.library(opening.pid, opening.instruction, images)
+    };
+    let identity = processes.identity(opening.pid);
+    let addresses = record::addresses(&opening.socket);
+    Origin {
+        pid: Some(opening.pid),
+        tid: Some(opening.tid),
+        // A process may be gone before anyone could ask who it was.
+        comm: identity.comm.clone().or_else(|| thread_name(opening)),
+        exe: identity.exe.clone(),
+        tls: library.map(|name| String::from(name).into()),
+        local: addresses.map(|(local, _)| local),
+        peer: addresses.map(|(_, peer)| peer),
+        ..Origin::default()
+    }
+}
+
+/// In most programs the thread that speaks bears the process's name.
+fn thread_name(opening: &Opening) -> Option<Box<str>> {
+    let name = opening.comm.split(|byte| *byte == 0).next()?;
+    (!name.is_empty()).then(|| String::from_utf8_lossy(name).into())
+}
+
+pub fn server_name(name: &[u8]) -> Origin {
+    Origin {
+        sni: Some(String::from_utf8_lossy(name).into()),
+        ..Origin::default()
+    }
+}

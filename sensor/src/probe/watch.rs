@@ -1,0 +1,230 @@
+//! Processes that come and go: probes for the files they bring, and their names while these
+//! can be read.
+//!
+//! In: the ring for processes. Out: probes, [`News`]. Must not know: traffic.
+//!
+//! A process that has just started is in a hurry, and whoever makes calls of records may be
+//! busy for long. So this is a thread of its own. What remains of the way from a mapping to
+//! its probes is one grace period of the kernel, some 4 to 20 ms, which the first probe
+//! waits for, and with it all that are set within the next 30 ms.
+
+use std::collections::HashSet;
+use std::io;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use aya::maps::{MapData, RingBuf};
+use llmtap_common::record::{ProcessRecord, process as happened};
+
+use super::attach::Images;
+use super::load::Programs;
+use super::process::{self, Identity};
+use super::spool::{self, hasten};
+use super::tables::{Files, Losses};
+use super::{Pids, ProbeError, record};
+use crate::discover::maps;
+
+/// How long news may lie in the ring, if nothing wakes its reader earlier.
+const LATENCY: Duration = Duration::from_millis(10);
+/// Records in one go from which on some may have been lost.
+const FLOOD: usize = 4096;
+/// News that wait to be taken; what is beyond is forgotten, and only names suffer.
+const WAITING: usize = 1 << 16;
+
+/// What became of a process.
+#[derive(Debug)]
+pub enum News {
+    /// It runs another program.
+    Executed(u32, Identity),
+    Exited(u32),
+}
+
+/// Who sets probes.
+pub struct Coverage {
+    programs: Programs,
+    images: Arc<Images>,
+    ring: RingBuf<MapData>,
+    files: Files,
+    losses: Arc<Losses>,
+    /// Records lost when all processes were last looked at.
+    lost: u64,
+}
+
+impl Coverage {
+    pub fn new(mut programs: Programs, losses: Arc<Losses>) -> Result<Self, ProbeError> {
+        Ok(Self {
+            ring: programs.map("PROCESSES")?,
+            files: Files::of(&mut programs)?,
+            images: Arc::default(),
+            losses,
+            lost: 0,
+            programs,
+        })
+    }
+
+    /// Covers what runs, and what the next process is likely to map.
+    pub fn begin(&mut self, pids: &Pids) -> Result<(), ProbeError> {
+        // First the news, then the present: nothing falls between.
+        self.programs.attach_tracepoints()?;
+        match pids {
+            Pids::Only(pids) => self.scan(pids.iter().copied()),
+            Pids::Every | Pids::Except(_) => self.scan(process::all()),
+        }
+        for path in maps::usual_libraries() {
+            if let Ok(Some(file)) = maps::open_regular(&path) {
+                self.images.cover(&mut self.programs, &file, &path);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes all probes away.
+    pub fn end(mut self) {
+        self.images.detach();
+        self.programs.detach_tracepoints();
+    }
+
+    /// Covers the files of processes.
+    fn scan(&mut self, pids: impl Iterator<Item = u32>) {
+        let mut seen = HashSet::new();
+        for pid in pids {
+            for file in maps::mapped_files(pid).unwrap_or_default() {
+                if !seen.contains(&(file.device, file.inode)) && self.cover(pid, &file) {
+                    seen.insert((file.device, file.inode));
+                }
+            }
+        }
+    }
+
+    /// Whether the file could be looked at.
+    fn cover(&mut self, pid: u32, mapped: &maps::MappedFile) -> bool {
+        let Ok(file) = mapped.open(pid) else {
+            return false;
+        };
+        if let Some(file) = file {
+            self.images.cover(&mut self.programs, &file, &mapped.path);
+        }
+        true
+    }
+
+    /// Handles what has come, and says how much that was.
+    fn drain(&mut self, news: &SyncSender<News>) -> usize {
+        let mut handled: usize = 0;
+        loop {
+            let next = self.ring.next();
+            let Some(record) = next.map(|item| record::parse_process(&item)) else {
+                return handled;
+            };
+            handled = handled.saturating_add(1);
+            let Some(record) = record else { continue };
+            match record.kind {
+                happened::EXEC => {
+                    let identity = process::identity(record.pid);
+                    let _ = news.try_send(News::Executed(record.pid, identity));
+                    self.executed(&record);
+                }
+                happened::MAP => self.mapped(&record),
+                _ => {
+                    let _ = news.try_send(News::Exited(record.pid));
+                }
+            }
+        }
+    }
+
+    fn executed(&mut self, record: &ProcessRecord) {
+        if self.files.has(&record.file) {
+            return;
+        }
+        if let Ok(Some((file, path))) = process::executable(record.pid) {
+            self.images.cover(&mut self.programs, &file, &path);
+            self.files.add(&record.file);
+        }
+    }
+
+    fn mapped(&mut self, record: &ProcessRecord) {
+        if self.files.has(&record.file) {
+            return;
+        }
+        let files = maps::mapped_files(record.pid).unwrap_or_default();
+        let place = |file: &&maps::MappedFile| file.addresses.contains(&record.address);
+        if let Some(file) = files.iter().find(place)
+            && self.cover(record.pid, file)
+        {
+            self.files.add(&record.file);
+        }
+    }
+
+    /// After a flood of records all processes are looked at again, if some were lost.
+    fn recover(&mut self) {
+        let lost = self.losses.sum().processes;
+        if lost > self.lost {
+            self.lost = lost;
+            self.scan(process::all());
+        }
+    }
+}
+
+/// A [`Coverage`] at work.
+#[derive(Debug)]
+pub struct Watch {
+    images: Arc<Images>,
+    news: Receiver<News>,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<Coverage>>,
+}
+
+impl Watch {
+    pub fn start(mut coverage: Coverage) -> io::Result<Self> {
+        let (sender, news) = sync_channel(WAITING);
+        let stop = Arc::new(AtomicBool::new(false));
+        let (images, stopped) = (Arc::clone(&coverage.images), Arc::clone(&stop));
+        let thread = thread::Builder::new()
+            .name("llmtap-watch".to_owned())
+            .spawn(move || {
+                hasten();
+                while !stopped.load(Ordering::Acquire) {
+                    if coverage.drain(&sender) >= FLOOD {
+                        coverage.recover();
+                    }
+                    if spool::wait(&[coverage.ring.as_fd()], LATENCY).is_err() {
+                        thread::sleep(LATENCY);
+                    }
+                }
+                coverage
+            })?;
+        Ok(Self {
+            images,
+            news,
+            stop,
+            thread: Some(thread),
+        })
+    }
+
+    pub fn images(&self) -> &Images {
+        &self.images
+    }
+
+    /// What has happened since the last time, in order.
+    pub fn news(&self) -> impl Iterator<Item = News> {
+        self.news.try_iter()
+    }
+
+    /// Takes all probes away.
+    pub fn finish(&mut self) {
+        self.stop.store(true, Ordering::Release);
+        // A panic there was reported there.
+        if let Some(Ok(coverage)) = self.thread.take().map(JoinHandle::join) {
+            coverage.end();
+        }
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.finish();
+    }
+}

@@ -1,0 +1,280 @@
+//! Rewrites the texts of a call: masks, hashes, cuts.
+//!
+//! In: a call. Out: the same with its texts changed. Every text is masked before it is
+//! hashed or cut, so that no half of a secret stays.
+
+use regex::Regex;
+use serde_json::Value as Json;
+use sha2::{Digest as _, Sha256};
+
+use super::rules;
+use crate::llm::Call;
+use crate::llm::call::{ChatMessage, MediaSource, Part, Value};
+
+/// What is done to each text.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Rewrite<'a> {
+    /// Applies [`rules`].
+    pub mask: bool,
+    /// Applied beside them.
+    pub own: Option<&'a Patterns>,
+    /// Leaves of what people and models wrote a sum alone, by which the same text is
+    /// known again.
+    pub hash: bool,
+    /// Characters that are left of what people and models wrote.
+    pub max_text: Option<usize>,
+}
+
+/// Patterns of the user's.
+#[derive(Clone, Debug, Default)]
+pub struct Patterns(Vec<Regex>);
+
+/// What replaces a find of the user's patterns.
+const MARK: &str = "[masked]";
+
+#[derive(Debug, thiserror::Error)]
+#[error("the pattern number {number} is no regular expression that can be used: {source}")]
+pub struct InvalidPattern {
+    number: usize,
+    source: regex::Error,
+}
+
+impl Patterns {
+    /// Each is looked for in linear time; see the crate `regex` for what it takes.
+    pub fn parse<'a>(patterns: impl IntoIterator<Item = &'a str>) -> Result<Self, InvalidPattern> {
+        let compile = |(at, pattern): (usize, &str)| {
+            Regex::new(pattern).map_err(|source| InvalidPattern {
+                number: at + 1,
+                source,
+            })
+        };
+        let patterns = patterns.into_iter().enumerate().map(compile);
+        Ok(Self(patterns.collect::<Result<_, _>>()?))
+    }
+
+    pub(super) fn mask(&self, text: String) -> String {
+        self.0.iter().fold(text, |text, pattern| {
+            pattern.replace_all(&text, MARK).into_owned()
+        })
+    }
+}
+
+impl Rewrite<'_> {
+    pub(super) fn call(&self, call: &mut Call) {
+        self.parts(&mut call.request.system);
+        self.messages(&mut call.request.messages);
+        self.messages(&mut call.response.messages);
+        for tool in &mut call.request.tools {
+            self.masked_json(tool);
+        }
+        for text in &mut call.request.stop_sequences {
+            self.boxed(text);
+        }
+        if let Some(message) = call.error.as_mut().and_then(|e| e.message.as_mut()) {
+            self.boxed(message);
+        }
+        for (name, value) in &mut call.extra {
+            match value {
+                Value::String(text) if super::is_content(name) => self.boxed(text),
+                // Ids and names are of use as they are, or masked.
+                Value::String(text) => self.masked(text),
+                Value::Strings(texts) => texts.iter_mut().for_each(|text| self.masked(text)),
+                Value::Bool(_) | Value::Int(_) | Value::Double(_) => {}
+            }
+        }
+    }
+
+    fn messages(&self, messages: &mut [ChatMessage]) {
+        for message in messages {
+            self.parts(&mut message.parts);
+            if let Some(name) = &mut message.name {
+                self.masked(name);
+            }
+        }
+    }
+
+    fn parts(&self, parts: &mut [Part]) {
+        for part in parts {
+            match part {
+                Part::Text(text) | Part::Reasoning(text) => self.string(text),
+                Part::ToolCall { arguments, .. } => {
+                    if let Some(arguments) = arguments {
+                        self.string(arguments);
+                    }
+                }
+                Part::ToolCallResponse { response, .. } => self.json(response),
+                Part::Media(media) => match &mut media.source {
+                    MediaSource::Uri(uri) => self.uri(uri),
+                    MediaSource::File(_) | MediaSource::Inline { .. } => {}
+                },
+                Part::Other(value) => self.json(value),
+            }
+        }
+    }
+
+    /// A query may hold a signature that opens the file.
+    fn uri(&self, uri: &mut Box<str>) {
+        if self.mask
+            && let Some((place, _)) = uri.split_once(['?', '#'])
+        {
+            *uri = format!("{place}?[query]").into();
+        }
+        self.boxed(uri);
+    }
+
+    fn json(&self, value: &mut Json) {
+        match value {
+            Json::String(text) => self.string(text),
+            Json::Array(items) => items.iter_mut().for_each(|item| self.json(item)),
+            // The type of a part says how it is read.
+            Json::Object(fields) => fields
+                .iter_mut()
+                .filter(|(name, value)| *name != "type" || !value.is_string())
+                .for_each(|(_, value)| self.json(value)),
+            Json::Null | Json::Bool(_) | Json::Number(_) => {}
+        }
+    }
+
+    /// Definitions of tools are schemas: cut, they would be none.
+    fn masked_json(&self, value: &mut Json) {
+        let masks_alone = Self {
+            hash: false,
+            max_text: None,
+            ..*self
+        };
+        masks_alone.json(value);
+    }
+
+    fn string(&self, text: &mut String) {
+        if let Some(masked) = self.mask(text) {
+            *text = masked;
+        }
+        if self.hash {
+            *text = sum(text);
+        }
+        if let Some(most) = self.max_text {
+            cut(text, most);
+        }
+    }
+
+    fn boxed(&self, text: &mut Box<str>) {
+        let mut string = String::from(std::mem::take(text));
+        self.string(&mut string);
+        *text = string.into();
+    }
+
+    fn masked(&self, text: &mut Box<str>) {
+        if let Some(masked) = self.mask(text) {
+            *text = masked.into();
+        }
+    }
+
+    /// The text with every find masked, or `None` where nothing is to be masked.
+    fn mask(&self, text: &str) -> Option<String> {
+        let masked = self.mask.then(|| rules::mask(text)).flatten();
+        match self.own.filter(|own| !own.0.is_empty()) {
+            Some(own) => Some(own.mask(masked.unwrap_or_else(|| text.to_owned()))),
+            None => masked,
+        }
+    }
+}
+
+fn sum(text: &str) -> String {
+    use std::fmt::Write as _;
+    let mut out = String::from("sha256:");
+    for byte in Sha256::digest(text.as_bytes()) {
+        let _ = write!(out, "{byte:02x}");
+    }
+    out
+}
+
+/// Leaves `most` characters and a sign that there were more.
+fn cut(text: &mut String, most: usize) {
+    if let Some((end, _)) = text.char_indices().nth(most) {
+        text.truncate(end);
+        text.push('…');
+    }
+}
+
+pub(super) fn part_weight(part: &Part) -> usize {
+    size_of::<Part>()
+        + match part {
+            Part::Text(text) | Part::Reasoning(text) => text.len(),
+            Part::ToolCall { arguments, .. } => arguments.as_ref().map_or(0, String::len),
+            Part::ToolCallResponse { response, .. } => json_weight(response),
+            Part::Media(media) => match &media.source {
+                MediaSource::Uri(text) | MediaSource::File(text) => text.len(),
+                MediaSource::Inline { .. } => 0,
+            },
+            Part::Other(value) => json_weight(value),
+        }
+}
+
+pub(super) fn json_weight(value: &Json) -> usize {
+    size_of::<Json>()
+        + match value {
+            Json::String(text) => text.len(),
+            Json::Array(items) => items.iter().map(json_weight).sum(),
+            Json::Object(fields) => fields.iter().map(|(k, v)| k.len() + json_weight(v)).sum(),
+            Json::Null | Json::Bool(_) | Json::Number(_) => 0,
+        }
+}
+
+pub(super) fn value_weight(value: &Value) -> usize {
+    match value {
+        Value::String(text) => text.len(),
+        Value::Strings(texts) => texts.iter().map(|text| text.len()).sum(),
+        Value::Bool(_) | Value::Int(_) | Value::Double(_) => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rewritten(rewrite: Rewrite<'_>, text: &str) -> String {
+        let mut text = text.to_owned();
+        rewrite.string(&mut text);
+        text
+    }
+
+    #[test]
+    fn masks_come_before_the_cut() {
+        let rewrite = Rewrite {
+            mask: true,
+            max_text: Some(8),
+            ..Rewrite::default()
+        };
+        assert_eq!(rewritten(rewrite, "to jo@example.org now"), "to [emai…");
+        assert_eq!(rewritten(rewrite, "fünf ßäö"), "fünf ßäö");
+    }
+
+    #[test]
+    fn the_same_text_has_the_same_sum() {
+        let rewrite = Rewrite {
+            hash: true,
+            ..Rewrite::default()
+        };
+        let sum = rewritten(rewrite, "abc");
+        // FIPS 180-2, B.1.
+        assert!(sum.starts_with("sha256:ba7816bf8f01cfea"), "{sum}");
+        assert_eq!(sum, rewritten(rewrite, "abc"));
+        assert_ne!(sum, rewritten(rewrite, "abd"));
+    }
+
+    #[test]
+    fn patterns_of_the_user_join_the_others() {
+        let own = Patterns::parse(["EMP-[0-9]+", "(?i)project x"]).unwrap();
+        let rewrite = Rewrite {
+            mask: true,
+            own: Some(&own),
+            ..Rewrite::default()
+        };
+        assert_eq!(
+            rewritten(rewrite, "EMP-77 of Project X: jo@example.org"),
+            "[masked] of [masked]: [email]"
+        );
+        let wrong = Patterns::parse(["a", "("]).unwrap_err();
+        assert!(wrong.to_string().contains("number 2"), "{wrong}");
+    }
+}
