@@ -11,8 +11,12 @@ use crate::event::{ConnectionId, Event, EventKind, Origin};
 use crate::llm::Call;
 use crate::time::ClockOffset;
 
+mod command;
+mod container;
 pub mod cost;
+pub mod k8s;
 pub mod process;
+pub mod service;
 pub mod tokens;
 pub mod trace;
 
@@ -72,10 +76,19 @@ pub struct Joiner {
 /// What is known of each connection.
 #[derive(Debug, Default)]
 pub struct Origins {
-    known: HashMap<ConnectionId, Arc<Origin>>,
+    services: service::Rules,
+    known: HashMap<ConnectionId, Facts>,
     /// In the order of their opening; holds closed ones, too, for a while.
     opened: VecDeque<ConnectionId>,
     closed: VecDeque<ConnectionId>,
+}
+
+#[derive(Debug)]
+struct Facts {
+    /// With the name under which its service is reported.
+    origin: Arc<Origin>,
+    /// The name that the process gives itself.
+    declared: Option<Box<str>>,
 }
 
 impl Joiner {
@@ -91,6 +104,11 @@ impl Joiner {
             origins: Origins::default(),
             tracer: Tracer::new(seed),
         }
+    }
+
+    /// Names services by these rules from now on.
+    pub fn name_services(&mut self, rules: service::Rules) {
+        self.origins.services = rules;
     }
 
     /// Takes note of the facts in `event`.
@@ -166,21 +184,39 @@ impl Origins {
     }
 
     fn of(&self, connection: ConnectionId) -> Arc<Origin> {
-        self.known.get(&connection).cloned().unwrap_or_default()
+        let facts = self.known.get(&connection);
+        facts
+            .map(|facts| Arc::clone(&facts.origin))
+            .unwrap_or_default()
     }
 
     fn open(&mut self, connection: ConnectionId, origin: &Origin) {
         if let Some(known) = self.known.get_mut(&connection) {
-            Arc::make_mut(known).update(origin.clone());
+            known.update(origin, &self.services);
             return;
         }
-        self.known.insert(connection, Arc::new(origin.clone()));
+        let mut facts = Facts {
+            origin: Arc::default(),
+            declared: None,
+        };
+        facts.update(origin, &self.services);
+        self.known.insert(connection, facts);
         self.opened.push_back(connection);
         if self.opened.len() > MAX_CONNECTIONS
             && let Some(oldest) = self.opened.pop_front()
         {
             self.known.remove(&oldest);
         }
+    }
+}
+
+impl Facts {
+    fn update(&mut self, newer: &Origin, services: &service::Rules) {
+        let origin = Arc::make_mut(&mut self.origin);
+        origin.service = self.declared.take();
+        origin.update(newer.clone());
+        self.declared.clone_from(&origin.service);
+        origin.service = services.service(origin);
     }
 }
 

@@ -5,10 +5,9 @@
 
 use std::sync::Arc;
 
-use crate::engine::{Answered, Served};
+use crate::enrich::EnrichedCall;
 use crate::enrich::cost::{self, Cost};
 use crate::enrich::trace::Trace;
-use crate::enrich::{EnrichedCall, EnrichedRequest};
 use crate::event::Origin;
 use crate::llm::Call;
 use crate::llm::call::Request;
@@ -19,11 +18,13 @@ pub mod fuzz;
 mod rewrite;
 pub mod rules;
 pub mod select;
+mod served;
 mod stream;
 
 use rewrite::Rewrite;
 pub use rewrite::{InvalidPattern, Patterns};
 pub use select::{Matcher, Rule, Selection, Share};
+pub use served::ServedRecord;
 pub use stream::TextStream;
 
 /// How much of what people and models wrote is kept.
@@ -217,7 +218,7 @@ fn record(enriched: EnrichedCall, content: Content, rewrite: &Rewrite<'_>, share
     Record {
         weight: weight(&call),
         call,
-        origin,
+        origin: without_keys(origin),
         host,
         clock,
         trace,
