@@ -97,15 +97,6 @@ fn rename(from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
-impl Lines {
-    fn write(&mut self, line: &str) -> io::Result<()> {
-        match self {
-            Self::Stdout => writeln!(io::stdout().lock(), "{line}"),
-            Self::File(file) => file.write(line),
-        }
-    }
-}
-
 impl Sink for JsonLines {
     fn take(&mut self, record: &Outgoing) -> io::Result<()> {
         let line = match record {
@@ -116,7 +107,6 @@ impl Sink for JsonLines {
             Lines::Stdout => writeln!(io::stdout().lock(), "{line}"),
             Lines::File(file) => file.write(&line),
         }
-        self.lines.write(&jsonl::served_line(record)?)
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -13,41 +13,9 @@ use super::Outgoing;
 pub trait Sink: Send {
     fn take(&mut self, record: &Outgoing) -> io::Result<()>;
 
-    fn take_served(&mut self, record: &ServedRecord) -> io::Result<()>;
-
     /// Called when nothing more waits.
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
-    }
-}
-
-/// What leaves.
-#[derive(Clone, Debug)]
-pub enum Item {
-    Call(Arc<Record>),
-    Served(Arc<ServedRecord>),
-}
-
-impl Item {
-    /// Bytes of memory, roughly.
-    fn weight(&self) -> usize {
-        const SERVED: usize = 2 << 10;
-        match self {
-            Self::Call(record) => record.weight(),
-            Self::Served(_) => SERVED,
-        }
-    }
-}
-
-impl From<&Arc<Record>> for Item {
-    fn from(record: &Arc<Record>) -> Self {
-        Self::Call(Arc::clone(record))
-    }
-}
-
-impl From<&Arc<ServedRecord>> for Item {
-    fn from(record: &Arc<ServedRecord>) -> Self {
-        Self::Served(Arc::clone(record))
     }
 }
 
@@ -129,7 +97,7 @@ impl Worker {
     /// Waits for room, for records that can be read as slowly as they are written.
     pub fn push_patiently(&self, record: &Arc<Outgoing>) {
         self.queue.wait_for_room();
-        self.queue.push(record.into());
+        self.queue.push(record);
     }
 
     /// Can be asked as long as anybody wants.
@@ -179,7 +147,7 @@ impl Queue {
     fn push(&self, record: &Arc<Outgoing>) {
         let mut waiting = self.lock();
         waiting.bytes += record.weight();
-        waiting.records.push_back(record);
+        waiting.records.push_back(Arc::clone(record));
         while waiting.records.len() > self.bounds.records.max(1)
             || (waiting.bytes > self.bounds.bytes && waiting.records.len() > 1)
         {
@@ -193,11 +161,7 @@ impl Queue {
     fn run(&self, name: &str, mut sink: impl Sink) {
         loop {
             while let Some(record) = self.pop() {
-                let done = match record {
-                    Item::Call(record) => sink.take(&record),
-                    Item::Served(record) => sink.take_served(&record),
-                };
-                self.report(name, done);
+                self.report(name, sink.take(&record));
             }
             self.report(name, sink.flush());
             if !self.wait() {
@@ -266,10 +230,6 @@ mod tests {
             };
             let taken = self.taken.send(record.call().id.0);
             taken.map_err(io::Error::other)
-        }
-
-        fn take_served(&mut self, _: &ServedRecord) -> io::Result<()> {
-            Ok(())
         }
     }
 

@@ -5,9 +5,10 @@
 
 use std::sync::Arc;
 
-use crate::enrich::EnrichedCall;
+use crate::engine::{Answered, Served};
 use crate::enrich::cost::{self, Cost};
 use crate::enrich::trace::Trace;
+use crate::enrich::{EnrichedCall, EnrichedRequest};
 use crate::event::Origin;
 use crate::llm::Call;
 use crate::llm::call::Request;
@@ -18,13 +19,11 @@ pub mod fuzz;
 mod rewrite;
 pub mod rules;
 pub mod select;
-mod served;
 mod stream;
 
 use rewrite::Rewrite;
 pub use rewrite::{InvalidPattern, Patterns};
 pub use select::{Matcher, Rule, Selection, Share};
-pub use served::ServedRecord;
 pub use stream::TextStream;
 
 /// How much of what people and models wrote is kept.
@@ -147,6 +146,11 @@ impl ServedRecord {
         self.share
     }
 
+    /// Whether the process could not answer.
+    pub fn has_failed(&self) -> bool {
+        self.answer.status.is_some_and(|status| status >= 500)
+    }
+
     pub fn served(&self) -> &Served {
         &self.served
     }
@@ -246,12 +250,20 @@ fn served_record(enriched: EnrichedRequest, rewrite: &Rewrite<'_>, share: f64) -
     ServedRecord {
         served,
         answer,
-        origin,
+        origin: without_keys(origin),
         host,
         clock,
         trace,
         share,
     }
+}
+
+/// What looks like a key or an address is in no command line, whatever becomes of content.
+fn without_keys(mut origin: Arc<Origin>) -> Arc<Origin> {
+    if let Some(masked) = origin.command_line.as_deref().and_then(rules::mask) {
+        Arc::make_mut(&mut origin).command_line = Some(masked.into());
+    }
+    origin
 }
 
 /// Attributes among [`Call::extra`] that hold content.

@@ -52,7 +52,7 @@ impl Patterns {
         Ok(Self(patterns.collect::<Result<_, _>>()?))
     }
 
-    pub(super) fn mask(&self, text: String) -> String {
+    fn mask(&self, text: String) -> String {
         self.0.iter().fold(text, |text, pattern| {
             pattern.replace_all(&text, MARK).into_owned()
         })

@@ -82,17 +82,9 @@ impl Matcher {
 impl Rule {
     fn matches(&self, enriched: &EnrichedCall, service: Option<&str>) -> bool {
         let call = &enriched.call;
-        fits(self.provider.as_ref(), Some(&call.provider))
-            && self.fits_place(service, call.server.path.as_deref())
-    }
-
-    /// The same for what is no call, and so has no provider.
-    pub(super) fn matches_place(&self, service: Option<&str>, path: Option<&str>) -> bool {
-        self.provider.is_none() && self.fits_place(service, path)
-    }
-
-    fn fits_place(&self, service: Option<&str>, path: Option<&str>) -> bool {
-        fits(self.service.as_ref(), service) && fits(self.path.as_ref(), path)
+        fits(self.service.as_ref(), service)
+            && fits(self.provider.as_ref(), Some(&call.provider))
+            && fits(self.path.as_ref(), call.server.path.as_deref())
     }
 }
 

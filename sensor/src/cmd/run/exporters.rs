@@ -75,8 +75,8 @@ impl Exporters {
     pub fn take(&self, record: &Arc<Outgoing>, patient: bool) {
         for worker in &self.workers {
             match patient {
-                true => worker.push_patiently(record.clone()),
-                false => worker.push(record.clone()),
+                true => worker.push_patiently(record),
+                false => worker.push(record),
             }
         }
     }

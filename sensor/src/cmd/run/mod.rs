@@ -14,7 +14,6 @@ use llmtap::export::Outgoing;
 use llmtap::export::metrics::Bounds;
 use llmtap::export::retries::Retries;
 use llmtap::export::semconv;
-use llmtap::export::worker::Item;
 use llmtap::probe;
 use llmtap::redact::Selection;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};

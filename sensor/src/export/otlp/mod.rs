@@ -46,13 +46,4 @@ impl Sink for Outlet {
         }
         Ok(())
     }
-
-    fn take_served(&mut self, record: &ServedRecord) -> io::Result<()> {
-        match &self.traces {
-            Some(traces) if semconv::is_served_sampled(record) => {
-                traces.push(&self.encoder.served_span(record))
-            }
-            _ => Ok(()),
-        }
-    }
 }
