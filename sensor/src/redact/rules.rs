@@ -40,6 +40,11 @@ static RULES: LazyLock<Vec<Rule>> = LazyLock::new(|| {
     .collect()
 });
 
+/// What stands in place of what was masked.
+pub(super) fn marks() -> impl Iterator<Item = &'static str> {
+    RULES.iter().map(|rule| rule.mark)
+}
+
 #[expect(clippy::expect_used, reason = "the patterns are constants, and tested")]
 fn compile(pattern: &str) -> Regex {
     Regex::new(pattern).expect("invariant: the pattern is valid")
