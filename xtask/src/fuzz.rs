@@ -35,6 +35,9 @@ pub struct Options {
     /// Targets that run at a time
     #[arg(long, default_value_t = 1)]
     jobs: usize,
+    /// What chance begins with; the same number, the same inputs, up to the clock
+    #[arg(long, value_name = "NUMBER")]
+    seed: Option<u32>,
     /// List the targets, with the number of their seeds
     #[arg(long)]
     list: bool,
@@ -73,8 +76,12 @@ pub fn run(options: &Options) -> Result<ExitCode> {
         shell::run(fuzzer.command(target).arg(fs::canonicalize(input)?))?;
         return Ok(ExitCode::SUCCESS);
     }
-    let time = Duration::from_secs(options.seconds);
-    let report = fuzzer.run(&targets, time, options.jobs);
+    let plan = Plan {
+        time: Duration::from_secs(options.seconds),
+        seed: options.seed,
+        corpus: fuzzer.home.join("corpus"),
+    };
+    let report = fuzzer.run(&targets, &plan, options.jobs);
     println!("{report}");
     Ok(if report.failed.is_empty() {
         ExitCode::SUCCESS
@@ -83,14 +90,31 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     })
 }
 
-/// Ten seconds of each target, as a step of the tests.
+/// Ten seconds of each target, as a step of the tests. Every time these begin alike, so
+/// that a test that passed is likely to pass again; what is new is for `cargo xtask fuzz`.
 pub fn briefly(filter: Option<&str>) -> Result<Report> {
     let fuzzer = Fuzzer::build()?;
     let targets = fuzzer.targets.iter();
     let targets: Vec<&Target> = targets
         .filter(|target| filter.is_none_or(|text| target.name.contains(text)))
         .collect();
-    Ok(fuzzer.run(&targets, Duration::from_secs(10), 2))
+    let plan = Plan {
+        time: Duration::from_secs(10),
+        seed: Some(1),
+        corpus: fuzzer.home.join("brief"),
+    };
+    // What an earlier run kept would lead elsewhere.
+    let _ = fs::remove_dir_all(&plan.corpus);
+    Ok(fuzzer.run(&targets, &plan, 2))
+}
+
+/// How targets run.
+struct Plan {
+    time: Duration,
+    /// `None`: by chance.
+    seed: Option<u32>,
+    /// Where inputs that reach something new are kept, a folder a target.
+    corpus: PathBuf,
 }
 
 /// One target, as the program that makes seeds tells it.
@@ -103,7 +127,7 @@ struct Target {
 
 struct Fuzzer {
     program: PathBuf,
-    /// Of seeds, of what was made of them, and of logs.
+    /// Of seeds, and of logs.
     home: PathBuf,
     targets: Vec<Target>,
 }
@@ -148,8 +172,8 @@ impl Fuzzer {
     }
 
     /// Runs targets, `jobs` at a time, and says how each went.
-    fn run(&self, targets: &[&Target], time: Duration, jobs: usize) -> Report {
-        let (count, span) = (targets.len(), shell::seconds(time));
+    fn run(&self, targets: &[&Target], plan: &Plan, jobs: usize) -> Report {
+        let (count, span) = (targets.len(), shell::seconds(plan.time));
         println!("==> fuzz {count} targets, {span} each, {jobs} at a time");
         let queue = Mutex::new(targets.iter());
         let report = Mutex::new(Report::default());
@@ -159,7 +183,7 @@ impl Fuzzer {
                     loop {
                         let next = queue.lock().expect("invariant: nothing panics").next();
                         let Some(target) = next else { return };
-                        let result = self.one(target, time);
+                        let result = self.one(target, plan);
                         let mut report = report.lock().expect("invariant: nothing panics");
                         match result {
                             Ok(()) => report.passed += 1,
@@ -175,10 +199,10 @@ impl Fuzzer {
         report.into_inner().expect("invariant: nothing panics")
     }
 
-    /// Runs one target until the time is over, or an input breaks it.
-    fn one(&self, target: &Target, time: Duration) -> Result<()> {
+    /// Runs one target until its time is over, or an input breaks it.
+    fn one(&self, target: &Target, plan: &Plan) -> Result<()> {
         let begun = Instant::now();
-        let corpus = self.home.join("corpus").join(&target.name);
+        let corpus = plan.corpus.join(&target.name);
         let findings = findings(target);
         let log = self.home.join(format!("{}.log", target.name));
         for folder in [&corpus, &findings] {
@@ -186,7 +210,9 @@ impl Fuzzer {
         }
         let mut command = self.command(target);
         command.arg(&corpus).arg(&findings).arg(self.seeds(target));
-        command.arg(format!("-max_total_time={}", time.as_secs()));
+        command.arg(format!("-max_total_time={}", plan.time.as_secs()));
+        // Zero: by chance.
+        command.arg(format!("-seed={}", plan.seed.unwrap_or(0)));
         command.arg(format!("-artifact_prefix={}/", findings.display()));
         let words = self
             .home
