@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::Duration;
 
-use llmtap::enrich::k8s::{Options, Pods, Server};
+use llmtap::enrich::k8s::{Options, Pods};
 use llmtap::event::{Origin, Workload};
 use llmtap_test_server::kubernetes::Cluster;
 use serde_json::{Value, json};
@@ -29,13 +29,13 @@ fn pod(name: &str, container: Option<&str>) -> Value {
 }
 
 fn follow(cluster: &Cluster) -> Pods {
-    let server = Server::Plain(format!("http://{}", cluster.address()).parse().unwrap());
     let options = Options {
         node: "n1".into(),
         labels: vec!["app".into()],
+        server: format!("http://{}", cluster.address()).parse().ok(),
         ..Options::default()
     };
-    Pods::follow(server, options).unwrap()
+    Pods::follow(options).unwrap()
 }
 
 fn in_container(id: &str) -> Origin {
@@ -86,7 +86,6 @@ fn pods_are_listed_then_watched() {
     wait(&pods, &in_container("aa"), |workload| {
         workload.is_some_and(|w| owners(w) == "nightly-1 nightly")
     });
-    assert!(pods.is_current());
     let workload = pods.workload(&in_container("aa")).unwrap();
     assert_eq!((&*workload.pod, &*workload.namespace), ("a", "web"));
     assert_eq!(workload.container.as_deref(), Some("app"));
@@ -134,12 +133,12 @@ fn a_server_that_is_down_is_asked_again() {
     cluster.refuse(true);
     let pods = follow(&cluster);
     cluster.put_pod(pod("a", Some("aa")));
-    while pods.failures() == 0 {
-        thread::sleep(Duration::from_millis(10));
-    }
     // Whoever asks is answered all the same.
     assert!(pods.workload(&in_container("aa")).is_none());
-    assert!(!pods.is_current());
+    wait(&pods, &in_container("aa"), |_| {
+        !cluster.requests().is_empty()
+    });
+    assert!(pods.workload(&in_container("aa")).is_none());
 
     cluster.refuse(false);
     wait(&pods, &in_container("aa"), |workload| workload.is_some());
@@ -152,8 +151,11 @@ fn a_server_that_is_down_is_asked_again() {
 
 #[test]
 fn nobody_waits_for_a_server_that_is_not_there() {
-    let nobody = Server::Plain("http://127.0.0.1:9".parse().unwrap());
-    let pods = Pods::follow(nobody, Options::default()).unwrap();
+    let options = Options {
+        server: "http://127.0.0.1:9".parse().ok(),
+        ..Options::default()
+    };
+    let pods = Pods::follow(options).unwrap();
     assert!(pods.workload(&in_container("aa")).is_none());
     drop(pods);
 }

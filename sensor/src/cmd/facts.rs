@@ -11,6 +11,8 @@ use llmtap::enrich::process::Processes;
 use llmtap::event::{ConnectionId, Event, EventKind, Origin, Workload};
 use llmtap::time::Timestamp;
 
+use super::config::schema::Kubernetes;
+
 /// Connections at most that wait for the cluster to tell of their pods.
 const MAX_WAITING: usize = 1 << 12;
 
@@ -30,11 +32,12 @@ pub struct Facts {
 struct Waiting(VecDeque<(ConnectionId, Box<Origin>)>);
 
 impl Facts {
-    /// Begins to gather; where this is a pod of a cluster, also of the pods of its node.
-    pub fn gather(host: Option<&str>) -> Self {
-        let options = k8s::Options::of_this_pod(host);
-        let pods = options.and_then(|options| {
-            Pods::follow(k8s::Server::default(), options)
+    /// Begins to gather; in a cluster also of the pods of this node, which is `host`
+    /// where nobody says otherwise.
+    pub fn gather(config: &Kubernetes, host: &str) -> Self {
+        let variable = |name: &str| std::env::var(name).ok();
+        let pods = cluster(config, host, &variable).and_then(|options| {
+            Pods::follow(options)
                 .inspect_err(|error| eprintln!("llmtap: pods stay unknown: {error}"))
                 .ok()
         });
@@ -67,6 +70,34 @@ impl Facts {
             self.waiting.settle(self.newest, &workload, each);
         }
     }
+}
+
+/// What to ask the API server, if it is to be asked.
+fn cluster(
+    config: &Kubernetes,
+    host: &str,
+    variable: &dyn Fn(&str) -> Option<String>,
+) -> Option<k8s::Options> {
+    let is_named = config.node.is_some() || config.server.is_some();
+    let is_there = || is_named || variable("KUBERNETES_SERVICE_HOST").is_some();
+    if !config.enabled.unwrap_or_else(is_there) {
+        return None;
+    }
+    let node = config.node.clone().or_else(|| variable("NODE_NAME"));
+    let boxed = |names: &[String]| names.iter().map(|name| name.as_str().into()).collect();
+    Some(k8s::Options {
+        node: node
+            .filter(|name| !name.is_empty())
+            .as_deref()
+            .unwrap_or(host)
+            .into(),
+        labels: boxed(&config.labels),
+        annotations: boxed(&config.annotations),
+        server: config
+            .server
+            .as_deref()
+            .and_then(|server| server.parse().ok()),
+    })
 }
 
 impl Waiting {
@@ -143,6 +174,33 @@ mod tests {
             told.push(event.connection.0);
         });
         told
+    }
+
+    #[test]
+    fn a_cluster_is_asked_where_there_is_one() {
+        let node = |config: &Kubernetes, variables: &[(&str, &str)]| {
+            let variable = |name: &str| {
+                let found = variables.iter().find(|(known, _)| *known == name)?;
+                Some(found.1.to_owned())
+            };
+            cluster(config, "host", &variable).map(|options| options.node)
+        };
+        let silent = Kubernetes::default();
+        let with = |change: fn(&mut Kubernetes)| {
+            let mut config = Kubernetes::default();
+            change(&mut config);
+            config
+        };
+        let pod = [("KUBERNETES_SERVICE_HOST", "10.0.0.1"), ("NODE_NAME", "n1")];
+        assert_eq!(node(&silent, &[]), None);
+        assert_eq!(node(&silent, &[("NODE_NAME", "n1")]), None);
+        assert_eq!(node(&silent, &pod).as_deref(), Some("n1"));
+        assert_eq!(node(&silent, &pod[..1]).as_deref(), Some("host"));
+        assert_eq!(node(&with(|c| c.enabled = Some(false)), &pod), None);
+        let named = with(|c| c.node = Some("n2".into()));
+        assert_eq!(node(&named, &pod).as_deref(), Some("n2"));
+        let elsewhere = with(|c| c.server = Some("http://a".into()));
+        assert_eq!(node(&elsewhere, &[]).as_deref(), Some("host"));
     }
 
     #[test]

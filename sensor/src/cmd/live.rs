@@ -8,6 +8,7 @@ use llmtap::export::metrics::health::Kernel;
 use llmtap::probe::{self, Sensor};
 use llmtap::time::{ClockOffset, Timestamp};
 
+use super::config::schema::Kubernetes;
 use super::facts::Facts;
 use super::source::{Drained, Source};
 
@@ -25,13 +26,13 @@ pub struct Live {
 }
 
 impl Live {
-    pub fn start(options: &probe::Options) -> anyhow::Result<Self> {
+    pub fn start(options: &probe::Options, kubernetes: &Kubernetes) -> anyhow::Result<Self> {
         let host = rustix::system::uname()
             .nodename()
             .to_string_lossy()
             .into_owned();
         // First, so that the cluster has told of its pods by the time probes are there.
-        let facts = Facts::gather(Some(&host));
+        let facts = Facts::gather(kubernetes, &host);
         let sensor = Sensor::start(options)
             .context("cannot watch this host; `llmtap doctor` tells what it lacks")?;
         Ok(Self {

@@ -109,6 +109,9 @@ impl Joiner {
     /// Names services by these rules from now on.
     pub fn name_services(&mut self, rules: service::Rules) {
         self.origins.services = rules;
+        for facts in self.origins.known.values_mut() {
+            facts.name(&self.origins.services);
+        }
     }
 
     /// Takes note of the facts in `event`.
@@ -216,6 +219,12 @@ impl Facts {
         origin.service = self.declared.take();
         origin.update(newer.clone());
         self.declared.clone_from(&origin.service);
+        self.name(services);
+    }
+
+    fn name(&mut self, services: &service::Rules) {
+        let origin = Arc::make_mut(&mut self.origin);
+        origin.service.clone_from(&self.declared);
         origin.service = services.service(origin);
     }
 }
@@ -263,6 +272,28 @@ mod tests {
         }
         assert_eq!(joiner.origin(ConnectionId(1)).pid, None);
         assert_eq!(joiner.origins.known.len(), MAX_CLOSED);
+    }
+
+    #[test]
+    fn services_are_renamed_while_their_connections_last() {
+        let mut joiner = Joiner::default();
+        let origin = Origin {
+            unit: Some("shop.service".into()),
+            ..Origin::default()
+        };
+        joiner.observe(&event(1, EventKind::Open(Box::new(origin))));
+        let service = |joiner: &Joiner| joiner.origin(ConnectionId(1)).service.clone();
+        assert_eq!(service(&joiner).as_deref(), Some("shop"));
+        joiner.name_services(service::Rules::new(vec![service::Rule {
+            unit: Some(service::Matcher::new("shop.*")),
+            name: "ruled".into(),
+            ..service::Rule::default()
+        }]));
+        assert_eq!(service(&joiner).as_deref(), Some("ruled"));
+        joiner.observe(&open(1, 7));
+        assert_eq!(service(&joiner).as_deref(), Some("ruled"));
+        joiner.name_services(service::Rules::default());
+        assert_eq!(service(&joiner).as_deref(), Some("shop"));
     }
 
     #[test]

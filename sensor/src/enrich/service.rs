@@ -2,34 +2,33 @@
 //!
 //! In: the facts of a process, and the user's rules. Out: `service.name`.
 
-use serde::Deserialize;
-
 use crate::event::{Origin, Workload};
 
-/// A name for the processes that fit; each field that is there must fit, and `*` stands
-/// for any characters.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+/// A text with `*` for any characters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Matcher(Box<str>);
+
+/// A name for the processes that fit; each matcher that is there must fit.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rule {
     /// The path of the program.
-    pub executable: Option<Box<str>>,
+    pub executable: Option<Matcher>,
     /// The command line, as it is reported.
-    pub command_line: Option<Box<str>>,
+    pub command: Option<Matcher>,
     /// The systemd unit.
-    pub unit: Option<Box<str>>,
+    pub unit: Option<Matcher>,
     /// The user's name.
-    pub owner: Option<Box<str>>,
+    pub owner: Option<Matcher>,
     /// The namespace of the pod.
-    pub namespace: Option<Box<str>>,
+    pub namespace: Option<Matcher>,
     /// The workload, or the pod that has none.
-    pub workload: Option<Box<str>>,
+    pub workload: Option<Matcher>,
     /// What it is called.
     pub name: Box<str>,
 }
 
 /// The user's rules; the first that fits decides.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(transparent)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rules(Vec<Rule>);
 
 impl Rules {
@@ -56,38 +55,40 @@ impl Rule {
         let workload = origin.workload.as_deref();
         let facts = [
             (&self.executable, origin.exe.as_deref()),
-            (&self.command_line, origin.command_line.as_deref()),
+            (&self.command, origin.command_line.as_deref()),
             (&self.unit, origin.unit.as_deref()),
             (&self.owner, origin.owner.as_deref()),
             (&self.namespace, workload.map(|w| &*w.namespace)),
             (&self.workload, workload.map(Workload::name)),
         ];
-        facts.into_iter().all(|(pattern, fact)| match pattern {
-            Some(pattern) => fact.is_some_and(|fact| matches(pattern, fact)),
+        facts.into_iter().all(|(matcher, fact)| match matcher {
+            Some(matcher) => fact.is_some_and(|fact| matcher.fits(fact)),
             None => true,
         })
     }
 }
 
-/// Whether `text` has the form of `pattern`, in which `*` stands for any characters.
-fn matches(pattern: &str, text: &str) -> bool {
-    let Some((start, rest)) = pattern.split_once('*') else {
-        return pattern == text;
-    };
-    let Some(mut text) = text.strip_prefix(start) else {
-        return false;
-    };
-    let mut pieces = rest.split('*').peekable();
-    while let Some(piece) = pieces.next() {
-        if pieces.peek().is_none() {
-            return text.ends_with(piece);
-        }
-        let Some((_, after)) = text.split_once(piece) else {
+impl Matcher {
+    pub fn new(pattern: &str) -> Self {
+        Self(pattern.into())
+    }
+
+    pub fn fits(&self, text: &str) -> bool {
+        let Some((start, rest)) = self.0.split_once('*') else {
+            return *self.0 == *text;
+        };
+        let Some(mut text) = text.strip_prefix(start) else {
             return false;
         };
-        text = after;
+        let (middle, end) = rest.rsplit_once('*').unwrap_or(("", rest));
+        for piece in middle.split('*') {
+            match text.split_once(piece) {
+                Some((_, after)) => text = after,
+                None => return false,
+            }
+        }
+        text.ends_with(end)
     }
-    true
 }
 
 #[cfg(test)]
@@ -123,7 +124,7 @@ mod tests {
         origin.service = Some("declared".into());
         assert_eq!(rules.service(&origin).as_deref(), Some("declared"));
         let rules = Rules::new(vec![Rule {
-            unit: Some("shop.*".into()),
+            unit: Some(Matcher::new("shop.*")),
             name: "ruled".into(),
             ..Rule::default()
         }]);
@@ -146,34 +147,40 @@ mod tests {
             change(&mut rule);
             rule.fits(&origin())
         };
-        assert!(rule(|r| r.executable = Some("*/python*".into())));
-        assert!(rule(|r| r.command_line = Some("*-m shop*".into())));
+        assert!(rule(|r| r.executable = Some(Matcher::new("*/python*"))));
+        assert!(rule(|r| r.command = Some(Matcher::new("*-m shop*"))));
         assert!(rule(|r| {
-            r.owner = Some("www".into());
-            r.unit = Some("shop.service".into());
+            r.owner = Some(Matcher::new("www"));
+            r.unit = Some(Matcher::new("shop.service"));
         }));
         assert!(!rule(|r| {
-            r.owner = Some("www".into());
-            r.unit = Some("other.service".into());
+            r.owner = Some(Matcher::new("www"));
+            r.unit = Some(Matcher::new("other.service"));
         }));
-        assert!(!rule(|r| r.namespace = Some("*".into())), "it has none");
-        assert!(!rule(|r| r.executable = Some("python*".into())));
+        assert!(
+            !rule(|r| r.namespace = Some(Matcher::new("*"))),
+            "it has none"
+        );
+        assert!(!rule(|r| r.executable = Some(Matcher::new("python*"))));
     }
 
     #[test]
     fn stars_stand_for_any_characters() {
         for (pattern, text, fits) in [
-            ("a", "a", true),
-            ("a", "ab", false),
+            ("shop", "shop", true),
+            ("shop", "shops", false),
+            ("shop*", "shops", true),
             ("*", "", true),
-            ("a*c", "abc", true),
             ("a*c", "ac", true),
             ("a*c", "acb", false),
             ("a*b*c", "a-b-b-c", true),
+            ("a*b*c", "acb", false),
+            ("*/chat/*", "/v1/chat/completions", true),
             ("ab*b", "ab", false),
+            ("ab*ba", "aba", false),
             ("**x", "yx", true),
         ] {
-            assert_eq!(matches(pattern, text), fits, "{pattern} {text}");
+            assert_eq!(Matcher::new(pattern).fits(text), fits, "{pattern} {text}");
         }
     }
 }

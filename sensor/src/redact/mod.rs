@@ -23,7 +23,7 @@ mod stream;
 
 use rewrite::Rewrite;
 pub use rewrite::{InvalidPattern, Patterns};
-pub use select::{Matcher, Rule, Selection, Share};
+pub use select::{Rule, Selection, Share};
 pub use stream::TextStream;
 
 /// How much of what people and models wrote is kept.

@@ -34,6 +34,8 @@ struct State {
     pods: BTreeMap<String, Value>,
     /// By path.
     others: BTreeMap<String, Value>,
+    /// All that was told, with its version: a watch goes on where the one before ended.
+    history: Vec<(u64, Value)>,
     /// Who is to be told of pods: of which node, and how.
     watches: Vec<(String, UnboundedSender<Bytes>)>,
     requests: Vec<String>,
@@ -126,11 +128,28 @@ impl State {
     }
 
     fn tell(&mut self, kind: &str, pod: &Value) {
-        let line = format!("{}\n", json!({"type": kind, "object": pod}));
-        self.watches.retain(|(node, watch)| {
-            !is_of(pod, node) || watch.send(Bytes::from(line.clone())).is_ok()
-        });
+        let event = json!({"type": kind, "object": pod});
+        self.watches
+            .retain(|(node, watch)| !is_of(pod, node) || watch.send(line(&event)).is_ok());
+        self.history.push((self.version, event));
     }
+
+    /// All that happens to the pods of `node` after `version`.
+    fn watch(&mut self, node: &str, version: u64) -> UnboundedReceiver<Bytes> {
+        let (sender, receiver) = unbounded_channel();
+        let missed = self.history.iter().filter(|(at, _)| *at > version);
+        for (_, event) in missed.filter(|(_, event)| is_of(&event["object"], node)) {
+            sender
+                .send(line(event))
+                .expect("invariant: we hold the receiver");
+        }
+        self.watches.push((node.to_owned(), sender));
+        receiver
+    }
+}
+
+fn line(event: &Value) -> Bytes {
+    Bytes::from(format!("{event}\n"))
 }
 
 /// Whether the pod runs on `node`; empty is any.
@@ -158,9 +177,8 @@ fn answer(state: &Mutex<State>, uri: &hyper::Uri) -> Response<Reply> {
     let selector = parameter("fieldSelector").unwrap_or_default();
     let node = selector.strip_prefix("spec.nodeName=").unwrap_or_default();
     if parameter("watch").is_some() {
-        let (sender, receiver) = unbounded_channel();
-        state.watches.push((node.to_owned(), sender));
-        return Response::new(Reply::Stream(receiver));
+        let version = parameter("resourceVersion").and_then(|text| text.parse().ok());
+        return Response::new(Reply::Stream(state.watch(node, version.unwrap_or(0))));
     }
     let pods: Vec<&Value> = state.pods.values().filter(|p| is_of(p, node)).collect();
     let list = json!({

@@ -7,7 +7,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -36,30 +36,9 @@ pub struct Options {
     /// Labels and annotations of pods that are reported.
     pub labels: Vec<Box<str>>,
     pub annotations: Vec<Box<str>>,
-}
-
-impl Options {
-    /// Those for this host, where it is a node of a cluster and we run in a pod of it: the
-    /// node's name is in `NODE_NAME`, or else it is that of the host.
-    pub fn of_this_pod(host: Option<&str>) -> Option<Self> {
-        std::env::var_os("KUBERNETES_SERVICE_HOST")?;
-        let node = std::env::var("NODE_NAME").ok();
-        let node = node.filter(|name| !name.is_empty());
-        Some(Self {
-            node: node.as_deref().or(host)?.into(),
-            ..Self::default()
-        })
-    }
-}
-
-/// How the server is reached.
-#[derive(Clone, Debug, Default)]
-pub enum Server {
-    /// As the pod's service account or a kubeconfig says.
-    #[default]
-    Inferred,
-    /// Without TLS and credentials.
-    Plain(http::Uri),
+    /// Where the API server is; `None`: where the pod's service account or a kubeconfig
+    /// says. Without TLS it gets no credentials.
+    pub server: Option<http::Uri>,
 }
 
 /// The pods of this node.
@@ -73,9 +52,6 @@ pub struct Pods {
 struct Shared {
     store: Mutex<Store>,
     changes: AtomicU64,
-    /// All that the server knows has been taken in.
-    is_current: AtomicBool,
-    failures: AtomicU64,
     stop: Notify,
 }
 
@@ -88,8 +64,8 @@ struct Store {
 }
 
 impl Pods {
-    /// Begins to follow `server`, in a thread of its own.
-    pub fn follow(server: Server, options: Options) -> io::Result<Self> {
+    /// Begins to follow the API server, in a thread of its own.
+    pub fn follow(options: Options) -> io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let of_thread = Arc::clone(&shared);
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -98,7 +74,7 @@ impl Pods {
         let thread = thread::Builder::new()
             .name("llmtap-pods".to_owned())
             .spawn(move || {
-                let following = pin!(watch::follow(&server, &options, &of_thread));
+                let following = pin!(watch::follow(&options, &of_thread));
                 let stopped = pin!(of_thread.stop.notified());
                 runtime.block_on(select(following, stopped));
                 // Names are looked up in threads that may hang.
@@ -121,16 +97,6 @@ impl Pods {
     /// A number that is another whenever more is known.
     pub fn changes(&self) -> u64 {
         self.shared.changes.load(Ordering::Acquire)
-    }
-
-    /// Whether all that the server knows has been taken in.
-    pub fn is_current(&self) -> bool {
-        self.shared.is_current.load(Ordering::Acquire)
-    }
-
-    /// How often the server could not be reached or said no.
-    pub fn failures(&self) -> u64 {
-        self.shared.failures.load(Ordering::Relaxed)
     }
 }
 
@@ -174,13 +140,7 @@ impl Shared {
             store.apply(pod);
         }
         drop(store);
-        self.is_current.store(true, Ordering::Release);
         self.changes.fetch_add(1, Ordering::Release);
-    }
-
-    fn failed(&self) {
-        self.is_current.store(false, Ordering::Release);
-        self.failures.fetch_add(1, Ordering::Relaxed);
     }
 }
 

@@ -171,6 +171,7 @@ mod tests {
             node: "n1".into(),
             labels: vec!["app".into(), "absent".into()],
             annotations: vec!["team".into()],
+            server: None,
         };
         Pod::of(&described, &options)
     }

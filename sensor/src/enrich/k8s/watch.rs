@@ -2,6 +2,7 @@
 //! owners of their owners.
 
 use std::collections::HashMap;
+use std::error::Error;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client, Config};
 
 use super::pod::{self, Pod};
-use super::{Options, Server, Shared};
+use super::{Options, Shared};
 
 /// How long until the server is looked for again, where nothing says where it is.
 const PAUSE: Duration = Duration::from_secs(10);
@@ -39,33 +40,50 @@ struct Follower<'a> {
     shared: &'a Shared,
     owners: HashMap<OwnerKey, Owner>,
     /// Pods of a list that is not complete.
-    listed: Option<Vec<Pod>>,
+    listed: Vec<Pod>,
+    /// Nobody needs to hear again that the server does not answer.
+    is_told: bool,
 }
 
 /// Never ends by itself.
-pub(super) async fn follow(server: &Server, options: &Options, shared: &Shared) {
-    loop {
-        if let Some(client) = client(server).await {
-            let follower = Follower {
-                client,
-                options,
-                shared,
-                owners: HashMap::new(),
-                listed: None,
-            };
-            follower.run().await;
+pub(super) async fn follow(options: &Options, shared: &Shared) {
+    let mut is_told = false;
+    let client = loop {
+        match client(options.server.as_ref()).await {
+            Ok(client) => break client,
+            Err(error) => tell(&mut is_told, &*error),
         }
-        shared.failed();
         tokio::time::sleep(PAUSE).await;
-    }
+    };
+    let follower = Follower {
+        client,
+        options,
+        shared,
+        owners: HashMap::new(),
+        listed: Vec::new(),
+        is_told,
+    };
+    follower.run().await;
 }
 
-async fn client(server: &Server) -> Option<Client> {
-    let config = match server {
-        Server::Inferred => Config::infer().await.ok()?,
-        Server::Plain(place) => Config::new(place.clone()),
+async fn client(server: Option<&http::Uri>) -> Result<Client, Box<dyn Error>> {
+    let plain = server.filter(|server| server.scheme_str() == Some("http"));
+    let mut config = match plain {
+        Some(server) => Config::new(server.clone()),
+        None => Config::infer().await?,
     };
-    Client::try_from(config).ok()
+    if let Some(server) = server {
+        config.cluster_url = server.clone();
+    }
+    // The watcher asks again by itself; what is tried again below it fails unseen.
+    config.default_retry = false;
+    Ok(Client::try_from(config)?)
+}
+
+fn tell(is_told: &mut bool, error: &dyn Error) {
+    if !std::mem::replace(is_told, true) {
+        eprintln!("llmtap: pods: the API server does not tell of them: {error}");
+    }
 }
 
 impl Follower<'_> {
@@ -77,22 +95,20 @@ impl Follower<'_> {
         while let Some(event) = events.next().await {
             match event {
                 Ok(event) => self.take(event).await,
-                Err(_) => self.shared.failed(),
+                Err(error) => tell(&mut self.is_told, &error),
             }
         }
     }
 
     async fn take(&mut self, event: Event<Described>) {
         match event {
-            Event::Init => self.listed = Some(Vec::new()),
+            Event::Init => self.listed.clear(),
             Event::InitApply(described) => {
-                let pod = Pod::of(&described, self.options);
-                if let Some(listed) = &mut self.listed {
-                    listed.extend(pod);
-                }
+                self.listed.extend(Pod::of(&described, self.options));
             }
             Event::InitDone => {
-                let pods = self.listed.take().unwrap_or_default();
+                self.is_told = false;
+                let pods = std::mem::take(&mut self.listed);
                 // What is known serves at once; whose pods they are follows.
                 self.shared.replace(pods.clone());
                 for pod in pods {
