@@ -99,6 +99,8 @@ pub struct Origin {
     /// Name of the process's main thread.
     pub comm: Option<Box<str>>,
     pub exe: Option<Box<str>>,
+    /// `go`, whose programs move work from thread to thread; others are not told.
+    pub language: Option<Cow<'static, str>>,
     /// TLS library as a capture spells it (`openssl`, `boringssl`, `go`, `none`, …).
     pub tls: Option<Cow<'static, str>>,
     pub role: Option<Role>,
@@ -154,6 +156,7 @@ impl Origin {
             tid,
             comm,
             exe,
+            language,
             tls,
             role,
             local,
@@ -173,6 +176,7 @@ impl Origin {
         take(&mut self.tid, tid);
         take(&mut self.comm, comm);
         take(&mut self.exe, exe);
+        take(&mut self.language, language);
         take(&mut self.tls, tls);
         take(&mut self.role, role);
         take(&mut self.local, local);

@@ -63,6 +63,8 @@ pub struct Open<'a> {
     #[serde(default, borrow)]
     pub alpn: Option<Text<'a>>,
     #[serde(default, borrow, skip_serializing_if = "Option::is_none")]
+    pub language: Option<Text<'a>>,
+    #[serde(default, borrow, skip_serializing_if = "Option::is_none")]
     pub command_line: Option<Text<'a>>,
     #[serde(default, borrow, skip_serializing_if = "Option::is_none")]
     pub owner: Option<Text<'a>>,
@@ -173,6 +175,7 @@ impl<'a> Open<'a> {
             peer: origin.peer.map(address),
             sni: text(&origin.sni),
             alpn: text(&origin.alpn),
+            language: origin.language.as_deref().map(Text::from),
             command_line: text(&origin.command_line),
             owner: text(&origin.owner),
             service: text(&origin.service),
@@ -197,6 +200,7 @@ impl<'a> Open<'a> {
             peer: self.peer.and_then(|a| a.0.parse().ok()),
             sni: text(self.sni),
             alpn: text(self.alpn),
+            language: self.language.map(|l| Cow::Owned(l.0.into_owned())),
             command_line: text(self.command_line),
             owner: text(self.owner),
             service: text(self.service),

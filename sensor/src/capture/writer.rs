@@ -272,6 +272,7 @@ mod tests {
             tls: Some("openssl".into()),
             role: Some(Role::Client),
             peer: "[::1]:443".parse().ok(),
+            language: Some("go".into()),
             command_line: Some("python3 -m shop".into()),
             owner: Some("www".into()),
             service: Some("shop".into()),

@@ -4,15 +4,13 @@
 //! In: a process id. Out: the facts of an [`Origin`] that were missing. Reads while
 //! the process lives; what is gone or not readable stays unknown. Its environment
 //! may hold secrets: the service's name is all that is taken from it. All of it may be
-//! hostile: a process writes its own command line, and files below its root.
+//! hostile: a process writes its own command line. No file below its root is opened.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-
-use rustix::fs::{Mode, OFlags, ResolveFlags};
 
 use super::command;
 use super::container::Place;
@@ -82,7 +80,7 @@ fn facts(proc: &Path, exe: Option<Box<str>>) -> Origin {
         comm: text(&proc.join("comm")).map(|comm| comm.trim_end().into()),
         exe,
         command_line: read(&proc.join("cmdline")).and_then(|line| command::redacted(&line)),
-        owner: owner(proc),
+        owner: owner(proc, &["/proc/self", "/proc/1"].map(Path::new)),
         service: declared_service(&environment).map(Box::from),
         unit: place.unit.map(Box::from),
         container: place.container.map(|c| c.id.into()),
@@ -104,13 +102,19 @@ fn started(proc: &Path) -> Option<u64> {
     fields.split_whitespace().nth(19)?.parse().ok()
 }
 
-/// The name of the process's user, in its own files; its number where it has none there.
-fn owner(proc: &Path) -> Option<Box<str>> {
+/// The name of the process's user where it sees the same files as one of those who are
+/// `trusted`, its number elsewhere: what another root says of users is anybody's word, and
+/// may be long in coming.
+fn owner(proc: &Path, trusted: &[&Path]) -> Option<Box<str>> {
     let status = text(&proc.join("status"))?;
     let ids = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
     let user = ids.split_whitespace().nth(1)?;
-    let users = users(proc).unwrap_or_default();
-    let name = users.lines().find_map(|line| {
+    let files = |proc: &Path| fs::read_link(proc.join("ns/mnt")).ok();
+    let own = files(proc);
+    let is_alike = |host: &&&Path| own.is_some() && files(host) == own;
+    let host = trusted.iter().find(is_alike);
+    let users = host.and_then(|host| text(&host.join("root/etc/passwd")));
+    let name = users.iter().flat_map(|text| text.lines()).find_map(|line| {
         let mut fields = line.split(':');
         let (name, _, number) = (fields.next()?, fields.next()?, fields.next()?);
         (number == user && !name.is_empty() && name.len() <= 64).then_some(name)
@@ -118,33 +122,13 @@ fn owner(proc: &Path) -> Option<Box<str>> {
     Some(name.unwrap_or(user).into())
 }
 
-/// `/etc/passwd` as the process sees it. It may have put there what it likes: no link leads
-/// out of its root, and nothing but a file is read.
-fn users(proc: &Path) -> Option<String> {
-    let root = File::open(proc.join("root")).ok()?;
-    let file = rustix::fs::openat2(
-        &root,
-        "etc/passwd",
-        OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC,
-        Mode::empty(),
-        ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS,
-    )
-    .ok()
-    .map(File::from)?;
-    file.metadata().ok()?.is_file().then_some(())?;
-    bounded(file).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
-}
-
 fn text(path: &Path) -> Option<String> {
     Some(String::from_utf8_lossy(&read(path)?).into_owned())
 }
 
 fn read(path: &Path) -> Option<Vec<u8>> {
-    bounded(File::open(path).ok()?)
-}
-
-fn bounded(file: File) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
+    let file = File::open(path).ok()?;
     file.take(MAX_FILE).read_to_end(&mut bytes).ok()?;
     Some(bytes)
 }
@@ -264,28 +248,25 @@ mod tests {
     }
 
     #[test]
-    fn a_hostile_root_is_not_read() {
+    fn only_the_host_names_users() {
         let folder = tempfile::tempdir().unwrap();
-        let etc = folder.path().join("root/etc");
-        fs::create_dir_all(&etc).unwrap();
-        let status = folder.path().join("status");
-        fs::write(status, "Name:\tx\nUid:\t7\t7\t7\t7\n").unwrap();
-        let owner = || owner(folder.path());
-        let passwd = etc.join("passwd");
-
-        fs::write(&passwd, "x\na:b\nbob:x:7:7::/:/bin/sh\n").unwrap();
-        assert_eq!(owner().as_deref(), Some("bob"));
-        // Links stay inside: this one leads to a file that only the host has.
-        fs::remove_file(&passwd).unwrap();
-        let outside = folder.path().join("outside");
-        fs::write(&outside, "eve:x:7:7::/:/bin/sh\n").unwrap();
-        std::os::unix::fs::symlink(&outside, &passwd).unwrap();
-        assert_eq!(owner().as_deref(), Some("7"));
-        // A pipe would wait for ever.
-        fs::remove_file(&passwd).unwrap();
-        let made = Command::new("mkfifo").arg(&passwd).status().unwrap();
-        assert!(made.success());
-        assert_eq!(owner().as_deref(), Some("7"));
+        let process = |name: &str, files: &str| {
+            let proc = folder.path().join(name);
+            for part in ["ns", "root/etc"] {
+                fs::create_dir_all(proc.join(part)).unwrap();
+            }
+            std::os::unix::fs::symlink(files, proc.join("ns/mnt")).unwrap();
+            fs::write(proc.join("status"), "Name:\tx\nUid:\t7\t7\t7\t7\n").unwrap();
+            let users = format!("x\na:b\n{name}:x:7:7::/:/bin/sh\n");
+            fs::write(proc.join("root/etc/passwd"), users).unwrap();
+            proc
+        };
+        let init = process("bob", "mnt:[1]");
+        let here = process("here", "mnt:[1]");
+        let elsewhere = process("eve", "mnt:[2]");
+        assert_eq!(owner(&here, &[&elsewhere, &init]).as_deref(), Some("bob"));
+        assert_eq!(owner(&elsewhere, &[&here, &init]).as_deref(), Some("7"));
+        assert_eq!(owner(&folder.path().join("gone"), &[&init]), None);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::path::Path;
 use std::process::Command;
 use std::thread;
 
@@ -24,6 +25,12 @@ impl Service {
     fn node(scene: &Scene) -> Self {
         let mut command = scene.command("node".into());
         command.arg(script("service.mjs"));
+        Self::start(Client::new(command))
+    }
+
+    fn go(scene: &Scene) -> Self {
+        let program = Path::new(&variable("E2E_GO")).join("service");
+        let command = scene.command(program.to_string_lossy().into_owned());
         Self::start(Client::new(command))
     }
 
@@ -229,6 +236,25 @@ fn one_request_at_a_time_in_node() {
     let scene = Scene::new();
     let tap = Tap::tail(&["--served"]);
     alone(&Service::node(&scene), &tap);
+}
+
+#[test]
+fn one_request_at_a_time_in_go() {
+    let scene = Scene::new();
+    let tap = Tap::tail(&["--served"]);
+    let service = Service::go(&scene);
+    service.warm_up();
+    alone(&service, &tap);
+}
+
+/// Its threads tell nothing: one runs what others have begun.
+#[test]
+fn several_requests_at_once_in_go() {
+    let scene = Scene::new();
+    let tap = Tap::tail(&["--served"]);
+    let service = Service::go(&scene);
+    service.warm_up();
+    together(&service, &tap);
 }
 
 #[test]
