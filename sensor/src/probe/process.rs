@@ -39,6 +39,8 @@ pub struct Identity {
     pub exe: Option<Box<str>>,
     /// Where which TLS library is mapped.
     libraries: Vec<(Range<u64>, Box<str>)>,
+    /// Whether it is a program of Go; `None` until its file has been looked at.
+    is_go: Option<bool>,
 }
 
 pub fn identity(pid: u32) -> Identity {
@@ -49,6 +51,7 @@ pub fn identity(pid: u32) -> Identity {
         comm: comm.map(|c| String::from_utf8_lossy(c.trim_ascii_end()).into()),
         exe: exe.map(|e| e.to_string_lossy().trim_end_matches(" (deleted)").into()),
         libraries: vec![],
+        is_go: None,
     }
 }
 
@@ -93,6 +96,18 @@ impl Processes {
             let exe = known.exe.as_deref();
             found(&known.libraries).or_else(|| likely_library(exe, instruction, images))
         })
+    }
+
+    /// Whether the process is known to be a program of Go.
+    pub fn is_go(&mut self, pid: u32, images: &Images) -> bool {
+        let known = self.entry(pid);
+        if known.is_go.is_none()
+            && let Ok(Some((file, _))) = executable(pid)
+        {
+            let image = images.looked_at(&file);
+            known.is_go = image.map(|image| image.is_some_and(|i| i.library() == "go"));
+        }
+        known.is_go == Some(true)
     }
 }
 
