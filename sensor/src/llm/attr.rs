@@ -83,7 +83,7 @@ impl Attributes {
 
     /// Sets what is there and short enough to be a name or an id.
     pub(super) fn text(&mut self, name: impl Into<Name>, text: Str<'_>) {
-        if text.key().len() > MAX_TEXT {
+        if text.is_empty() || text.key().len() > MAX_TEXT {
             return;
         }
         let name = name.into();

@@ -26,6 +26,16 @@ pub(super) fn parse<'a, T: FromJson<'a>>(text: &'a str) -> Option<T> {
     Some(document)
 }
 
+/// As [`parse`], with the default for what is no document. A view of many fields is
+/// made where it is to stay.
+pub(super) fn read<'a, T: FromJson<'a>>(text: &'a str) -> T {
+    let mut document = T::default();
+    if document.read(&mut Cursor::new(text)).is_none() {
+        document = T::default();
+    }
+    document
+}
+
 /// Documents looked for in one text.
 const MAX_DOCUMENTS: usize = 65_536;
 
@@ -67,7 +77,7 @@ impl<'a> Raw<'a> {
     }
 
     pub(super) fn parse<T: FromJson<'a>>(self) -> T {
-        parse(self.0).unwrap_or_default()
+        read(self.0)
     }
 
     pub(super) fn string(self) -> Str<'a> {
