@@ -13,7 +13,18 @@ pub(in crate::llm) struct Cursor<'a> {
 
 impl<'a> Cursor<'a> {
     pub(super) const fn new(text: &'a str) -> Self {
-        Self { text, at: 0 }
+        Self::within(text, 0)
+    }
+
+    /// At a place of the document that was passed before.
+    pub(super) const fn within(text: &'a str, at: usize) -> Self {
+        Self { text, at }
+    }
+
+    /// Where the next value begins.
+    pub(super) fn place(&mut self) -> Option<usize> {
+        self.peek()?;
+        Some(self.at)
     }
 
     /// Passes over a value.
@@ -54,6 +65,18 @@ impl<'a> Cursor<'a> {
         })
     }
 
+    /// As [`Cursor::members`], from the end of the value of one of them.
+    pub(super) fn other_members(
+        &mut self,
+        mut member: impl FnMut(&mut Self, &'a str) -> Option<()>,
+    ) -> Option<()> {
+        while !self.is_last(b'}')? {
+            let key = self.key()?;
+            member(self, key)?;
+        }
+        Some(())
+    }
+
     /// Walks over the elements of a list, each of which `element` passes over. A value
     /// that is no list has no elements.
     pub(super) fn elements(&mut self, element: impl FnMut(&mut Self) -> Option<()>) -> Option<()> {
@@ -76,14 +99,17 @@ impl<'a> Cursor<'a> {
         }
         loop {
             item(self)?;
-            let next = self.peek()?;
-            self.pass(1);
-            match next {
-                b',' => {}
-                _ if next == close => return Some(()),
-                _ => return None,
+            if self.is_last(close)? {
+                return Some(());
             }
         }
+    }
+
+    /// Passes over what follows an item: a comma, or the bracket that closes them all.
+    fn is_last(&mut self, close: u8) -> Option<bool> {
+        let next = self.peek()?;
+        self.pass(1);
+        (next == b',' || next == close).then_some(next == close)
     }
 
     /// Passes over a key and its colon.

@@ -6,7 +6,7 @@ use crate::llm::api::{Ask, Dialect, Event, strings, user_message};
 use crate::llm::attr;
 use crate::llm::call::{Name, Part, Value};
 use crate::llm::error;
-use crate::llm::json::{Bool, Int, List, Num, Raw, Str, read, wire};
+use crate::llm::json::{Bool, Int, List, Num, Placed, Raw, Str, read, read_on, wire};
 use crate::llm::reply::{Reply, ToolFragment};
 
 #[derive(Debug)]
@@ -52,7 +52,7 @@ wire! {
     struct Response<'a, C> {
         id: Str<'a>,
         model: Str<'a>,
-        choices: List<C>,
+        choices: Placed<List<C>>,
         usage: Raw<'a>,
         service_tier: Str<'a>,
         system_fingerprint: Str<'a>,
@@ -152,7 +152,7 @@ impl Dialect for Chat {
     fn whole(&self, body: &str, reply: &mut Reply) {
         let response: Response<'_, Choice<'_>> = read(body);
         response.apply(reply);
-        for (place, choice) in response.choices.iter().enumerate() {
+        for (place, choice) in response.choices.value.iter().enumerate() {
             let at = choice.index.index().unwrap_or(place);
             closing(at, choice.finish_reason, choice.native_finish_reason, reply);
             filtering(choice.content_filter_results, reply);
@@ -165,9 +165,15 @@ impl Dialect for Chat {
     }
 
     fn event(&self, event: &Event<'_>, reply: &mut Reply) {
-        let response: Response<'_, Piece<'_>> = read(event.data);
+        let response: Response<'_, Piece<'_>> = match reply.known_start(event.data) {
+            Some(known) => read_on(event.data, known, "choices"),
+            None => read(event.data),
+        };
         response.apply(reply);
-        for piece in &response.choices {
+        // What comes before the choices is said of the reply as a whole; to hear it once
+        // is to hear it always.
+        reply.start_until(event.data, response.choices.at);
+        for piece in &response.choices.value {
             let at = piece.index.index().unwrap_or_default();
             closing(at, piece.finish_reason, piece.native_finish_reason, reply);
             filtering(piece.content_filter_results, reply);
@@ -178,7 +184,7 @@ impl Dialect for Chat {
 
 impl<C> Response<'_, C> {
     fn apply(&self, reply: &mut Reply) {
-        reply.recognised |= !self.choices.is_empty();
+        reply.recognised |= !self.choices.value.is_empty();
         reply.set_id(self.id);
         reply.set_model(self.model);
         if self.usage.is_some() {
