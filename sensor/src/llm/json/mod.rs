@@ -179,6 +179,7 @@ impl<'a> Str<'a> {
     }
 
     pub(super) fn append_to(self, text: &mut String) {
+        text.reserve(self.key().len());
         unescape(self.key(), text);
     }
 }

@@ -10,9 +10,11 @@ use super::usage::Tokens;
 
 mod beside;
 mod slot;
+mod start;
 
 use slot::Slot;
 pub(super) use slot::ToolFragment;
+use start::Start;
 
 /// Choices kept of one reply.
 const MAX_CHOICES: usize = 128;
@@ -20,8 +22,8 @@ const MAX_CHOICES: usize = 128;
 const MAX_PARTS: usize = 4096;
 /// Events whose content is kept, in bytes of them all.
 const MAX_EVENTS: usize = 16 << 20;
-/// Bytes kept of the start of an event.
-const MAX_START: usize = 1024;
+/// Room for text that is to grow.
+const USUAL_TEXT: usize = 256;
 
 #[derive(Debug, Default)]
 pub(super) struct Reply {
@@ -45,8 +47,8 @@ pub(super) struct Reply {
     pub(super) recognised: bool,
     /// Room for a piece that is decoded before it is read.
     pub(super) scratch: Vec<u8>,
-    /// How the last event began, see [`Reply::known_start`].
-    start: String,
+    /// How the last event began.
+    pub(super) start: Start,
     choices: Vec<Choice>,
     /// Content came since [`Reply::take_progress`].
     progress: bool,
@@ -84,23 +86,6 @@ impl Reply {
     /// Bytes of the events whose content is kept.
     pub(super) fn held_bytes(&self) -> usize {
         self.read.min(MAX_EVENTS)
-    }
-
-    /// How many bytes of `event` are those that the last one began with, as far as
-    /// [`Reply::start_until`] said. `None`: it begins in another way.
-    pub(super) fn known_start(&self, event: &str) -> Option<usize> {
-        let is_known = !self.start.is_empty() && event.starts_with(&*self.start);
-        is_known.then_some(self.start.len())
-    }
-
-    /// Whatever begins as `event` does before `end` says nothing new there.
-    pub(super) fn start_until(&mut self, event: &str, end: usize) {
-        let start = event.get(..end).filter(|start| start.len() <= MAX_START);
-        let start = start.unwrap_or_default();
-        if *start != self.start {
-            self.start.clear();
-            self.start.push_str(start);
-        }
     }
 
     /// Whether content was left out because there was too much.
@@ -158,7 +143,7 @@ impl Reply {
             choice,
             key,
             |part| matches!(part, Part::Text(_)),
-            || Part::Text(String::new()),
+            || Part::Text(String::with_capacity(USUAL_TEXT)),
         );
         if let Some(Part::Text(kept)) = slot {
             text.append_to(kept);
@@ -175,7 +160,7 @@ impl Reply {
             choice,
             None,
             |part| matches!(part, Part::Text(_)),
-            || Part::Text(String::new()),
+            || Part::Text(String::with_capacity(USUAL_TEXT)),
         );
         if let Some(Part::Text(kept)) = slot {
             kept.push_str(text);
@@ -192,7 +177,7 @@ impl Reply {
             choice,
             key,
             |part| matches!(part, Part::Reasoning(_)),
-            || Part::Reasoning(String::new()),
+            || Part::Reasoning(String::with_capacity(USUAL_TEXT)),
         );
         if let Some(Part::Reasoning(kept)) = slot {
             text.append_to(kept);
@@ -272,7 +257,7 @@ impl Reply {
     pub(super) fn gap(&mut self) {
         if !self.ended {
             self.tokens = Tokens::default();
-            self.start.clear();
+            self.start.forget();
         }
         for slot in self.choices.iter_mut().flat_map(|c| &mut c.slots) {
             slot.closed = true;

@@ -165,14 +165,14 @@ impl Dialect for Chat {
     }
 
     fn event(&self, event: &Event<'_>, reply: &mut Reply) {
-        let response: Response<'_, Piece<'_>> = match reply.known_start(event.data) {
+        let response: Response<'_, Piece<'_>> = match reply.start.known(event.data) {
             Some(known) => read_on(event.data, known, "choices"),
             None => read(event.data),
         };
         response.apply(reply);
         // What comes before the choices is said of the reply as a whole; to hear it once
         // is to hear it always.
-        reply.start_until(event.data, response.choices.at);
+        reply.start.note(event.data, response.choices.at);
         for piece in &response.choices.value {
             let at = piece.index.index().unwrap_or_default();
             closing(at, piece.finish_reason, piece.native_finish_reason, reply);
@@ -292,5 +292,69 @@ impl Message<'_> {
                 _ => reply.part(at, None, || content::part(*raw)),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Chat;
+    use crate::llm::api::{Dialect, Event};
+    use crate::llm::reply::Reply;
+
+    /// What a reply of these events comes to; `alike`: they may begin alike.
+    fn reply(events: &[&str], alike: bool) -> String {
+        let mut reply = Reply::new(true);
+        for data in events {
+            if !alike {
+                reply.start.forget();
+            }
+            if data.is_empty() {
+                reply.gap();
+            } else {
+                Chat.event(&Event { name: None, data }, &mut reply);
+            }
+        }
+        let counted = format!("{:?} {:?}", reply.usage(), reply.attributes);
+        format!("{counted} {:?}", reply.into_response())
+    }
+
+    #[test]
+    fn chunks_that_begin_alike_say_what_they_say_alone() {
+        let cases: [&[&str]; 5] = [
+            &[
+                r#"{"id":"i","model":"m","choices":[{"delta":{"content":"a"}}],"usage":null}"#,
+                r#"{"id":"i","model":"m","choices":[{"delta":{"content":"b"}}],"usage":null}"#,
+                r#"{"id":"i","model":"m","choices":[],"usage":{"prompt_tokens":3}}"#,
+            ],
+            // The start changes, and changes back.
+            &[
+                r#"{"model":"m","service_tier":"a","choices":[{"delta":{"content":"a"}}]}"#,
+                r#"{"model":"n","service_tier":"b","choices":[{"delta":{"content":"b"}}]}"#,
+                r#"{"model":"m","service_tier":"a","choices":[{"delta":{"content":"c"}}]}"#,
+            ],
+            // A gap takes the counts away, and they are told again.
+            &[
+                r#"{"usage":{"prompt_tokens":3},"choices":[{"delta":{"content":"a"}}]}"#,
+                "",
+                r#"{"usage":{"prompt_tokens":3},"choices":[{"delta":{"content":"b"}}]}"#,
+            ],
+            // What is no list, nothing at all, and a chunk that is cut.
+            &[
+                r#"{"model":"m","choices": {"a":[]},"id":"i"}"#,
+                r#"{"model":"m","choices": [{"delta":{"content":"a"}}],"id":"i"}"#,
+                r#"{"model":"n"}"#,
+                r#"{"model":"m","choices": [{"delta":{"content":"b"}}"#,
+                r#"{"model":"m","choices": [{"delta":{"content":"c"}}]}"#,
+            ],
+            // A name that looks like the place.
+            &[
+                r#"{"model":"\"choices\":[","choices":[{"delta":{"content":"a"}}]}"#,
+                r#"{"model":"\"choices\":[","choices":[{"delta":{"content":"b"}}]}"#,
+            ],
+        ];
+        for events in cases {
+            assert_eq!(reply(events, true), reply(events, false), "{events:?}");
+        }
+        assert!(reply(cases[0], true).contains("ab"));
     }
 }
