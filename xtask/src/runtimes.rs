@@ -19,7 +19,7 @@ struct GoProgram {
     mode: &'static str,
 }
 
-const GO_PROGRAMS: [GoProgram; 4] = [
+const GO_PROGRAMS: [GoProgram; 5] = [
     GoProgram {
         name: "sdk",
         source: "sdk",
@@ -29,6 +29,12 @@ const GO_PROGRAMS: [GoProgram; 4] = [
     GoProgram {
         name: "plain",
         source: "plain",
+        toolchain: "local",
+        mode: "exe",
+    },
+    GoProgram {
+        name: "service",
+        source: "service",
         toolchain: "local",
         mode: "exe",
     },
@@ -58,6 +64,8 @@ pub fn go() -> Result<PathBuf> {
         "sdk/go.sum",
         "plain/main.go",
         "plain/go.mod",
+        "service/main.go",
+        "service/go.mod",
     ];
     let mut sources = files
         .map(|file| root.join("tests/e2e/go").join(file))

@@ -149,8 +149,13 @@ impl Images {
 
     /// The image that a file was found to be.
     pub fn image(&self, file: &File) -> Option<Arc<Image>> {
+        self.looked_at(file)?
+    }
+
+    /// The same; `None` where nobody has looked at the file yet.
+    pub fn looked_at(&self, file: &File) -> Option<Option<Arc<Image>>> {
         let (id, _) = identify(file).ok()?;
-        self.known().get(&id)?.image.clone()
+        Some(self.known().get(&id)?.image.clone())
     }
 
     pub fn all(&self) -> Vec<Arc<Image>> {

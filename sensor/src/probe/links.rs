@@ -10,7 +10,9 @@ use aya::programs::uprobe::UProbeLink;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Links that are ended at once; each waits for a thread of its own.
-const THREADS: usize = 64;
+const THREADS: usize = 256;
+/// Bytes; they do nothing but wait.
+const STACK: usize = 64 << 10;
 
 /// Probes in place until it is dropped, which takes as long as the kernel waits for those
 /// who may be in them.
@@ -46,7 +48,9 @@ pub fn end(links: impl IntoIterator<Item = Link>) {
         while !many.is_empty() {
             let share = many.split_off(many.len().saturating_sub(share));
             // Where there can be no thread, its share has just been dropped here.
-            let _ = thread::Builder::new().spawn_scoped(scope, || drop(share));
+            let _ = thread::Builder::new()
+                .stack_size(STACK)
+                .spawn_scoped(scope, || drop(share));
         }
         drop(one);
     });

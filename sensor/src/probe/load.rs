@@ -27,7 +27,7 @@ const TRACEPOINTS: [(&str, &str); 3] = [
     ("syscall_exit", "sys_exit"),
 ];
 
-const PROBES: [&str; 21] = [
+const PROBES: [&str; 22] = [
     "aead_seal",
     "aead_seal_scatter",
     "aead_open",
@@ -46,6 +46,7 @@ const PROBES: [&str; 21] = [
     "ssl_sendfile",
     "ssl_returned",
     "ssl_returns",
+    "nspr_recv",
     "go_read",
     "go_write",
     "go_close",
@@ -55,6 +56,7 @@ const PROBES: [&str; 21] = [
 pub fn entry_program(function: Function) -> Option<&'static str> {
     match function {
         Function::Read => Some("ssl_read"),
+        Function::Recv => Some("nspr_recv"),
         Function::ReadEx => Some("ssl_read_ex"),
         Function::Write => Some("ssl_write"),
         Function::WriteEx => Some("ssl_write_ex"),

@@ -15,6 +15,10 @@ pub fn origin(opening: &Opening, processes: &mut Processes, images: &Images) -> 
     } else {
         processes.library(opening.pid, opening.instruction, images)
     };
+    let is_go = match library.as_deref() {
+        Some("none") => processes.is_go(opening.pid, images),
+        library => library == Some("go"),
+    };
     let identity = processes.identity(opening.pid);
     let addresses = record::addresses(&opening.socket);
     Origin {
@@ -23,6 +27,7 @@ pub fn origin(opening: &Opening, processes: &mut Processes, images: &Images) -> 
         // A process may be gone before anyone could ask who it was.
         comm: identity.comm.clone().or_else(|| thread_name(opening)),
         exe: identity.exe.clone(),
+        language: is_go.then_some("go".into()),
         tls: library.map(|name| String::from(name).into()),
         local: addresses.map(|(local, _)| local),
         peer: addresses.map(|(_, peer)| peer),

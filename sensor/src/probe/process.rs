@@ -7,11 +7,10 @@ use std::fs::{self, File};
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use llmtap_common::site::PAGE;
 
-use super::attach::{Image, Images};
+use super::attach::Images;
 use crate::discover::{Finding, Hook, maps};
 
 /// Processes whose names are remembered.
@@ -40,6 +39,8 @@ pub struct Identity {
     pub exe: Option<Box<str>>,
     /// Where which TLS library is mapped.
     libraries: Vec<(Range<u64>, Box<str>)>,
+    /// Whether it is a program of Go; `None` until its file has been looked at.
+    is_go: Option<bool>,
 }
 
 pub fn identity(pid: u32) -> Identity {
@@ -50,6 +51,7 @@ pub fn identity(pid: u32) -> Identity {
         comm: comm.map(|c| String::from_utf8_lossy(c.trim_ascii_end()).into()),
         exe: exe.map(|e| e.to_string_lossy().trim_end_matches(" (deleted)").into()),
         libraries: vec![],
+        is_go: None,
     }
 }
 
@@ -91,8 +93,21 @@ impl Processes {
         };
         found(&known.libraries).or_else(|| {
             known.libraries = libraries(pid, images);
-            found(&known.libraries).or_else(|| likely_library(instruction, images))
+            let exe = known.exe.as_deref();
+            found(&known.libraries).or_else(|| likely_library(exe, instruction, images))
         })
+    }
+
+    /// Whether the process is known to be a program of Go.
+    pub fn is_go(&mut self, pid: u32, images: &Images) -> bool {
+        let known = self.entry(pid);
+        if known.is_go.is_none()
+            && let Ok(Some((file, _))) = executable(pid)
+        {
+            let image = images.looked_at(&file);
+            known.is_go = image.map(|image| image.is_some_and(|i| i.library() == "go"));
+        }
+        known.is_go == Some(true)
     }
 }
 
@@ -105,18 +120,21 @@ fn libraries(pid: u32, images: &Images) -> Vec<(Range<u64>, Box<str>)> {
     files.into_iter().filter_map(library).collect()
 }
 
-/// For a process that is gone: wherever a file is mapped, its probes stand at the same
-/// places in a page, so there may be only one library that this place belongs to.
-fn likely_library(instruction: u64, images: &Images) -> Option<Box<str>> {
+/// For a process that is gone, which ran `exe`. Wherever a file is mapped, its probes stand
+/// at the same places in a page: it was the program itself, or a library that alone has one
+/// at this place.
+fn likely_library(exe: Option<&str>, instruction: u64, images: &Images) -> Option<Box<str>> {
     let at_place = |hook: &Hook| hook.entry.offset % PAGE == instruction % PAGE;
-    let images = images.all();
-    let may_be = |image: &&Arc<Image>| match &image.finding {
+    let mut likely = images.all();
+    likely.retain(|image| match &image.finding {
         Finding::Hooks(plan) => image.sites() > 0 && plan.hooks.iter().any(at_place),
         Finding::Unsupported(_) => false,
-    };
-    let mut names = images.iter().filter(may_be).map(|image| image.library());
-    let first = names.next()?;
-    names.all(|name| name == first).then(|| first.into())
+    });
+    let is_own = |path: &Path| exe.is_some_and(|exe| path.to_str() == Some(exe));
+    let own = likely.iter().find(|image| is_own(&image.path));
+    let first = own.or_else(|| likely.first())?.library();
+    let certain = own.is_some() || likely.iter().all(|image| image.library() == first);
+    certain.then(|| first.into())
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ mod stream;
 
 use rewrite::Rewrite;
 pub use rewrite::{InvalidPattern, Patterns};
-pub use select::{Matcher, Rule, Selection, Share};
+pub use select::{Rule, Selection, Share};
 pub use stream::TextStream;
 
 /// How much of what people and models wrote is kept.
@@ -146,6 +146,11 @@ impl ServedRecord {
         self.share
     }
 
+    /// Whether the process could not answer.
+    pub fn has_failed(&self) -> bool {
+        self.answer.status.is_some_and(|status| status >= 500)
+    }
+
     pub fn served(&self) -> &Served {
         &self.served
     }
@@ -217,7 +222,7 @@ fn record(enriched: EnrichedCall, content: Content, rewrite: &Rewrite<'_>, share
     Record {
         weight: weight(&call),
         call,
-        origin,
+        origin: without_keys(origin),
         host,
         clock,
         trace,
@@ -245,12 +250,20 @@ fn served_record(enriched: EnrichedRequest, rewrite: &Rewrite<'_>, share: f64) -
     ServedRecord {
         served,
         answer,
-        origin,
+        origin: without_keys(origin),
         host,
         clock,
         trace,
         share,
     }
+}
+
+/// What looks like a key or an address is in no command line, whatever becomes of content.
+fn without_keys(mut origin: Arc<Origin>) -> Arc<Origin> {
+    if let Some(masked) = origin.command_line.as_deref().and_then(rules::mask) {
+        Arc::make_mut(&mut origin).command_line = Some(masked.into());
+    }
+    origin
 }
 
 /// Attributes among [`Call::extra`] that hold content.

@@ -12,6 +12,7 @@ mod protocols;
 mod runtimes;
 mod rustls;
 mod sdk;
+mod trace;
 
 use llmtap_e2e::{Call, Reply, Scene, Tap};
 

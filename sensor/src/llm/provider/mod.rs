@@ -2,6 +2,7 @@
 //!
 //! In: host and port of a request. Out: a [`Provider`]. Must not know: bodies.
 
+pub(super) mod region;
 mod table;
 
 use std::borrow::Cow;
