@@ -11,12 +11,11 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use aya::programs::uprobe::{UProbeLink, UProbeScope};
-
 use super::ProbeError;
 use super::go;
+use super::links::{self, Link};
 use super::load::{self, Programs};
-use crate::discover::{self, Exit, Finding, Function, Hook, Site};
+use crate::discover::{self, Exit, Finding, Function, Hook};
 
 /// Files remembered; beyond, those without TLS are forgotten and looked at again.
 const MAX_IMAGES: usize = 1 << 16;
@@ -70,13 +69,14 @@ pub struct Image {
     pub finding: Finding,
     /// Hooks that could not be attached.
     pub failures: Vec<ProbeError>,
-    links: Vec<UProbeLink>,
+    /// Probes set.
+    sites: usize,
 }
 
 impl Image {
     /// Probes in place.
     pub fn sites(&self) -> usize {
-        self.links.len()
+        self.sites
     }
 
     /// As a capture spells it.
@@ -93,6 +93,7 @@ struct Known {
     stamp: Stamp,
     /// `None`: nothing in it to probe.
     image: Option<Arc<Image>>,
+    links: Vec<Link>,
 }
 
 /// Every file that was looked at.
@@ -113,8 +114,19 @@ impl Images {
             return;
         }
         let finding = discover::examine(file).ok().flatten();
-        let image = finding.map(|finding| Arc::new(attach(programs, file, path, finding)));
-        self.known().insert(id, Known { stamp, image });
+        let (image, links) = match finding {
+            Some(finding) => {
+                let (image, links) = attach(programs, file, path, finding);
+                (Some(Arc::new(image)), links)
+            }
+            None => (None, vec![]),
+        };
+        let known = Known {
+            stamp,
+            image,
+            links,
+        };
+        self.known().insert(id, known);
     }
 
     /// Forgets a file, unless it has been looked at as it is now. `false`: it has.
@@ -131,7 +143,7 @@ impl Images {
         let before = known.remove(&id);
         // It takes time to detach.
         drop(known);
-        drop(before);
+        links::end(before.into_iter().flat_map(|known| known.links));
         true
     }
 
@@ -156,7 +168,7 @@ impl Images {
 
     pub fn detach(&self) {
         let all = std::mem::take(&mut *self.known());
-        drop(all);
+        links::end(all.into_values().flat_map(|known| known.links));
     }
 
     /// What another thread left behind in a panic is as good as before.
@@ -165,7 +177,12 @@ impl Images {
     }
 }
 
-fn attach(programs: &mut Programs, file: &File, path: &Path, finding: Finding) -> Image {
+fn attach(
+    programs: &mut Programs,
+    file: &File,
+    path: &Path,
+    finding: Finding,
+) -> (Image, Vec<Link>) {
     // This name leads to the open file, even if it has none of its own any more.
     let target = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
     let mut links = vec![];
@@ -178,12 +195,13 @@ fn attach(programs: &mut Programs, file: &File, path: &Path, finding: Finding) -
             }
         }
     }
-    Image {
+    let image = Image {
         path: path.to_owned(),
         finding,
         failures,
-        links,
-    }
+        sites: links.iter().map(Link::sites).sum(),
+    };
+    (image, links)
 }
 
 /// All probes of a hook, or none.
@@ -191,7 +209,7 @@ fn attach_hook(
     programs: &mut Programs,
     target: &Path,
     hook: &Hook,
-) -> Result<Vec<UProbeLink>, ProbeError> {
+) -> Result<Vec<Link>, ProbeError> {
     let Some(entry) = load::entry_program(hook.function) else {
         return Ok(vec![]);
     };
@@ -206,29 +224,10 @@ fn attach_hook(
             Exit::Return => std::slice::from_ref(&hook.entry),
             Exit::Sites(sites) => sites,
         };
-        for site in sites {
-            links.push(attach_site(programs, target, program, site)?);
-        }
+        links.extend(programs.probe(program, target, sites)?);
     }
-    links.push(attach_site(programs, target, entry, &hook.entry)?);
+    links.extend(programs.probe(entry, target, std::slice::from_ref(&hook.entry))?);
     Ok(links)
-}
-
-fn attach_site(
-    programs: &mut Programs,
-    target: &Path,
-    program: &'static str,
-    site: &Site,
-) -> Result<UProbeLink, ProbeError> {
-    let probe = programs.probe(program)?;
-    let attached = probe
-        .attach(site.offset, target, UProbeScope::AllProcesses)
-        .and_then(|link| probe.take_link(link));
-    attached.map_err(|source| ProbeError::Attach {
-        program,
-        offset: site.offset,
-        source: Box::new(source),
-    })
 }
 
 #[cfg(test)]

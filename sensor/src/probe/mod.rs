@@ -4,7 +4,7 @@
 //! not know: HTTP; what a payload means.
 //!
 //! ```text
-//! load (programs, maps) -> watch (processes) -> attach (a file once)
+//! load (programs, maps) -> watch (processes) -> attach (a file once) -> links
 //! spool (the ring) -> record (bytes to types) -> connections -> Event
 //! ```
 //!
@@ -31,6 +31,7 @@
 )]
 
 mod attach;
+mod bpf;
 mod btf;
 mod clock;
 mod connections;
@@ -38,7 +39,9 @@ mod error;
 #[doc(hidden)]
 pub mod fuzz;
 mod go;
+mod links;
 mod load;
+mod multi;
 mod origin;
 mod pending;
 mod process;
@@ -68,6 +71,9 @@ pub struct Options {
     /// only the end of each call is.
     pub turn_limit: u64,
     pub pids: Pids,
+    /// Whether one link may hold many probes where the kernel can do that, so that they are
+    /// gone sooner in the end.
+    pub multi: bool,
 }
 
 /// Which processes. This one is never traced.
@@ -86,6 +92,7 @@ impl Default for Options {
             backlog_bytes: backlog_bytes(),
             turn_limit: 16 << 20,
             pids: Pids::Every,
+            multi: true,
         }
     }
 }
