@@ -197,7 +197,12 @@ const OTHER_TLS: [&str; 14] = [
 
 /// Where they lie; `None` where they can't be had.
 pub fn other_tls() -> Result<Option<PathBuf>> {
-    install::unpacked(&OTHER_TLS)
+    install::unpacked("packages", &OTHER_TLS)
+}
+
+/// Where Prometheus and its promtool lie; `None` where they can't be had.
+pub fn prometheus() -> Result<Option<PathBuf>> {
+    install::unpacked("prometheus", &["prometheus"])
 }
 
 /// Interpreters that use the host's OpenSSL.

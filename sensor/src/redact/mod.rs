@@ -211,7 +211,7 @@ fn record(enriched: EnrichedCall, content: Content, rewrite: &Rewrite<'_>, share
         origin,
         host,
         clock,
-        trace,
+        mut trace,
         cost,
         is_estimated,
     } = enriched;
@@ -219,10 +219,13 @@ fn record(enriched: EnrichedCall, content: Content, rewrite: &Rewrite<'_>, share
         drop_content(&mut call);
     }
     rewrite.call(&mut call);
+    mask_fact(&mut call.server.path, rewrite);
+    mask_fact(&mut call.server.user_agent, rewrite);
+    mask_state(&mut trace, rewrite);
     Record {
         weight: weight(&call),
         call,
-        origin: without_keys(origin),
+        origin: without_keys(origin, rewrite),
         host,
         clock,
         trace,
@@ -242,15 +245,14 @@ fn served_record(enriched: EnrichedRequest, rewrite: &Rewrite<'_>, share: f64) -
         origin,
         host,
         clock,
-        trace,
+        mut trace,
     } = enriched;
-    if let Some(path) = &mut served.path {
-        rewrite.masked(path);
-    }
+    mask_fact(&mut served.path, rewrite);
+    mask_state(&mut trace, rewrite);
     ServedRecord {
         served,
         answer,
-        origin: without_keys(origin),
+        origin: without_keys(origin, rewrite),
         host,
         clock,
         trace,
@@ -258,12 +260,23 @@ fn served_record(enriched: EnrichedRequest, rewrite: &Rewrite<'_>, share: f64) -
     }
 }
 
-/// What looks like a key or an address is in no command line, whatever becomes of content.
-fn without_keys(mut origin: Arc<Origin>) -> Arc<Origin> {
-    if let Some(masked) = origin.command_line.as_deref().and_then(rules::mask) {
+fn without_keys(mut origin: Arc<Origin>, rewrite: &Rewrite<'_>) -> Arc<Origin> {
+    if let Some(masked) = origin.command_line.as_deref().and_then(|l| rewrite.fact(l)) {
         Arc::make_mut(&mut origin).command_line = Some(masked.into());
     }
     origin
+}
+
+fn mask_fact(fact: &mut Option<Box<str>>, rewrite: &Rewrite<'_>) {
+    if let Some(masked) = fact.as_deref().and_then(|fact| rewrite.fact(fact)) {
+        *fact = Some(masked.into());
+    }
+}
+
+fn mask_state(trace: &mut Trace, rewrite: &Rewrite<'_>) {
+    if let Some(masked) = trace.state.as_deref().and_then(|s| rewrite.fact(s)) {
+        trace.state = Some(masked.into());
+    }
 }
 
 /// Attributes among [`Call::extra`] that hold content.

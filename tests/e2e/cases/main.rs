@@ -9,6 +9,7 @@ mod lifecycle;
 mod load;
 mod privacy;
 mod protocols;
+mod receivers;
 mod runtimes;
 mod rustls;
 mod sdk;
