@@ -18,6 +18,7 @@ pub fn run(llmtap: &Path, filter: Option<&str>) -> Result<Report> {
         ("curl", "curl"),
         ("unshare", "util-linux"),
         ("ldd", "libc-bin"),
+        ("cc", "gcc"),
     ])?;
     runtimes::languages()?;
     let mut report = Report::default();
@@ -33,6 +34,11 @@ pub fn run(llmtap: &Path, filter: Option<&str>) -> Result<Report> {
         .env("E2E_RUST", install::rust_client()?)
         .env("E2E_GO", runtimes::go()?)
         .env("E2E_BUN", runtimes::bun(false)?);
+    if !shell::has("java") {
+        let name = "listing::a_jvm_is_named";
+        tests.args(["--skip", name]);
+        report.add(Report::skip(name, "needs a JDK"));
+    }
     match runtimes::other_tls()? {
         Some(packages) => {
             tests.env("E2E_PACKAGES", packages);

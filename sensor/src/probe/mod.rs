@@ -47,14 +47,22 @@ mod sensor;
 mod spool;
 mod status;
 mod tables;
+mod tally;
 mod teller;
+mod trial;
 mod watch;
+mod witness;
 
 pub use attach::Image;
 pub use clock::{clock_offset, now};
 pub use error::ProbeError;
 pub use sensor::Sensor;
-pub use status::{Loss, Status};
+pub use status::{Covered, Loss, Status};
+pub use tally::{Judgement, Refutation};
+pub use trial::Withdrawn;
+pub use witness::Seen;
+
+use std::path::PathBuf;
 
 /// What to trace.
 #[derive(Clone, Debug)]
@@ -68,6 +76,8 @@ pub struct Options {
     /// only the end of each call is.
     pub turn_limit: u64,
     pub pids: Pids,
+    /// Where it is kept what was found in which file, so that the next start is quicker.
+    pub findings: Option<PathBuf>,
 }
 
 /// Which processes. This one is never traced.
@@ -86,6 +96,7 @@ impl Default for Options {
             backlog_bytes: backlog_bytes(),
             turn_limit: 16 << 20,
             pids: Pids::Every,
+            findings: None,
         }
     }
 }

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use llmtap_common::site::PAGE;
 
 use super::attach::{Image, Images};
+use super::tally::Tally;
 use crate::discover::{Finding, Hook, maps};
 
 /// Processes whose names are remembered.
@@ -39,8 +40,34 @@ pub struct Identity {
     pub comm: Option<Box<str>>,
     pub exe: Option<Box<str>>,
     /// Where which TLS library is mapped.
-    libraries: Vec<(Range<u64>, Box<str>)>,
+    libraries: Vec<(Range<u64>, Library)>,
 }
+
+/// A TLS library.
+#[derive(Clone, Debug)]
+pub struct Library {
+    /// As a capture spells it.
+    pub name: Box<str>,
+    /// Of the file that it is in.
+    pub tally: Arc<Tally>,
+}
+
+impl Library {
+    fn of(image: &Image) -> Self {
+        Self {
+            name: image.library().into(),
+            tally: Arc::clone(&image.tally),
+        }
+    }
+}
+
+impl PartialEq for Library {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name && Arc::ptr_eq(&self.tally, &other.tally)
+    }
+}
+
+impl Eq for Library {}
 
 pub fn identity(pid: u32) -> Identity {
     let process = Path::new("/proc").join(pid.to_string());
@@ -82,10 +109,10 @@ impl Processes {
         self.known.entry(pid).or_insert_with(|| identity(pid))
     }
 
-    /// The TLS library that `instruction` belongs to, as a capture spells it.
-    pub fn library(&mut self, pid: u32, instruction: u64, images: &Images) -> Option<Box<str>> {
+    /// The TLS library that `instruction` belongs to.
+    pub fn library(&mut self, pid: u32, instruction: u64, images: &Images) -> Option<Library> {
         let known = self.entry(pid);
-        let found = |libraries: &[(Range<u64>, Box<str>)]| {
+        let found = |libraries: &[(Range<u64>, Library)]| {
             let place = libraries.iter().find(|(at, _)| at.contains(&instruction));
             place.map(|(_, library)| library.clone())
         };
@@ -96,27 +123,28 @@ impl Processes {
     }
 }
 
-fn libraries(pid: u32, images: &Images) -> Vec<(Range<u64>, Box<str>)> {
+fn libraries(pid: u32, images: &Images) -> Vec<(Range<u64>, Library)> {
     let files = maps::mapped_files(pid).unwrap_or_default();
     let library = |file: maps::MappedFile| {
         let open = file.open(pid).ok()??;
-        Some((file.addresses, images.image(&open)?.library().into()))
+        Some((file.addresses, Library::of(&*images.image(&open)?)))
     };
     files.into_iter().filter_map(library).collect()
 }
 
 /// For a process that is gone: wherever a file is mapped, its probes stand at the same
 /// places in a page, so there may be only one library that this place belongs to.
-fn likely_library(instruction: u64, images: &Images) -> Option<Box<str>> {
+fn likely_library(instruction: u64, images: &Images) -> Option<Library> {
     let at_place = |hook: &Hook| hook.entry.offset % PAGE == instruction % PAGE;
     let images = images.all();
     let may_be = |image: &&Arc<Image>| match &image.finding {
         Finding::Hooks(plan) => image.sites() > 0 && plan.hooks.iter().any(at_place),
         Finding::Unsupported(_) => false,
     };
-    let mut names = images.iter().filter(may_be).map(|image| image.library());
-    let first = names.next()?;
-    names.all(|name| name == first).then(|| first.into())
+    let mut candidates = images.iter().filter(may_be);
+    let first = candidates.next()?;
+    let same = |other: &Arc<Image>| other.library() == first.library();
+    candidates.all(same).then(|| Library::of(first))
 }
 
 #[cfg(test)]

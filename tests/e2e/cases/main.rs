@@ -6,7 +6,9 @@ mod export;
 mod identity;
 mod library;
 mod lifecycle;
+mod listing;
 mod load;
+
 mod privacy;
 mod protocols;
 mod runtimes;
