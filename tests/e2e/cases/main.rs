@@ -14,6 +14,7 @@ mod protocols;
 mod runtimes;
 mod rustls;
 mod sdk;
+mod transports;
 
 use llmtap_e2e::{Call, Reply, Scene, Tap};
 
