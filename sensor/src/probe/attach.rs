@@ -10,12 +10,15 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
 
 use super::ProbeError;
 use super::go;
 use super::links::{self, Link};
 use super::load::{self, Programs};
-use crate::discover::{self, Exit, Finding, Function, Hook};
+use super::tally::{Refutation, Tally};
+use crate::discover::process::{FileFacts, tls_files};
+use crate::discover::{Cache, Exit, Finding, Function, Hook};
 
 /// Files remembered; beyond, those without TLS are forgotten and looked at again.
 const MAX_IMAGES: usize = 1 << 16;
@@ -69,6 +72,10 @@ pub struct Image {
     pub finding: Finding,
     /// Hooks that could not be attached.
     pub failures: Vec<ProbeError>,
+    /// Why its hooks were taken away again.
+    pub withdrawn: Option<Refutation>,
+    /// What came through its hooks.
+    pub tally: Arc<Tally>,
     /// Probes set.
     sites: usize,
 }
@@ -100,9 +107,23 @@ struct Known {
 #[derive(Debug, Default)]
 pub struct Images {
     known: Mutex<HashMap<ImageId, Known>>,
+    findings: Mutex<Cache>,
 }
 
 impl Images {
+    pub fn new(findings: Cache) -> Self {
+        Self {
+            known: Mutex::default(),
+            findings: Mutex::new(findings),
+        }
+    }
+
+    /// Writes down what was found, where that is wanted.
+    pub fn save_findings(&self) {
+        // What can't be kept is found again.
+        let _ = self.findings().save();
+    }
+
     /// Looks at a file and attaches what its plan says, unless that has been done since it
     /// last changed. `path` is for people.
     pub fn cover(&self, programs: &mut Programs, file: &File, path: &Path) {
@@ -113,7 +134,7 @@ impl Images {
         if !self.forget_unless(id, stamp) {
             return;
         }
-        let finding = discover::examine(file).ok().flatten();
+        let finding = self.findings().examine(file).ok().flatten();
         let (image, links) = match finding {
             Some(finding) => {
                 let (image, links) = attach(programs, file, path, finding);
@@ -158,6 +179,40 @@ impl Images {
         Some(self.known().get(&id)?.image.clone())
     }
 
+    /// The files of a process that hold TLS, or that could not be looked at, each with what
+    /// became of it.
+    pub fn of_process(&self, pid: u32) -> io::Result<Vec<(FileFacts, Option<Arc<Image>>)>> {
+        let files = tls_files(pid, &mut self.findings())?;
+        let with_image = |facts: FileFacts| {
+            let file = facts.file.open(pid).ok().flatten();
+            let image = file.and_then(|file| self.image(&file));
+            (facts, image)
+        };
+        Ok(files.into_iter().map(with_image).collect())
+    }
+
+    /// Takes the hooks of a file away, for good.
+    pub fn withdraw(&self, image: &Arc<Image>, why: Refutation) {
+        let bare = Arc::new(Image {
+            path: image.path.clone(),
+            finding: image.finding.clone(),
+            failures: vec![],
+            withdrawn: Some(why),
+            tally: Arc::clone(&image.tally),
+            sites: 0,
+        });
+        let mut known = self.known();
+        let is_it =
+            |known: &&mut Known| known.image.as_ref().is_some_and(|i| Arc::ptr_eq(i, image));
+        let place = known.values_mut().find(is_it);
+        let Some(place) = place else { return };
+        place.image = Some(bare);
+        let links = std::mem::take(&mut place.links);
+        drop(known);
+        // It takes time, which those who read records don't have.
+        thread::spawn(move || links::end(links));
+    }
+
     pub fn all(&self) -> Vec<Arc<Image>> {
         let known = self.known();
         known
@@ -169,6 +224,10 @@ impl Images {
     pub fn detach(&self) {
         let all = std::mem::take(&mut *self.known());
         links::end(all.into_values().flat_map(|known| known.links));
+    }
+
+    fn findings(&self) -> MutexGuard<'_, Cache> {
+        self.findings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What another thread left behind in a panic is as good as before.
@@ -199,6 +258,8 @@ fn attach(
         path: path.to_owned(),
         finding,
         failures,
+        withdrawn: None,
+        tally: Arc::default(),
         sites: links.iter().map(Link::sites).sum(),
     };
     (image, links)

@@ -50,14 +50,22 @@ mod sensor;
 mod spool;
 mod status;
 mod tables;
+mod tally;
 mod teller;
+mod trial;
 mod watch;
+mod witness;
 
 pub use attach::Image;
 pub use clock::{clock_offset, now};
 pub use error::ProbeError;
 pub use sensor::Sensor;
-pub use status::{Loss, Status};
+pub use status::{Covered, Loss, Status};
+pub use tally::{Judgement, Refutation};
+pub use trial::Withdrawn;
+pub use witness::Seen;
+
+use std::path::PathBuf;
 
 /// What to trace.
 #[derive(Clone, Debug)]
@@ -74,6 +82,8 @@ pub struct Options {
     /// Whether one link may hold many probes where the kernel can do that, so that they are
     /// gone sooner in the end.
     pub multi: bool,
+    /// Where it is kept what was found in which file, so that the next start is quicker.
+    pub findings: Option<PathBuf>,
 }
 
 /// Which processes. This one is never traced.
@@ -93,6 +103,7 @@ impl Default for Options {
             turn_limit: 16 << 20,
             pids: Pids::Every,
             multi: true,
+            findings: None,
         }
     }
 }

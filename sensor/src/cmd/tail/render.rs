@@ -312,7 +312,7 @@ fn time(nanos: u64, zone: &TimeZone) -> String {
     }
 }
 
-fn span(duration: Duration) -> String {
+pub fn span(duration: Duration) -> String {
     let seconds = duration.as_secs();
     match seconds {
         0 if duration < Duration::from_millis(1) => "<1ms".into(),

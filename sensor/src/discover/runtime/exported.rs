@@ -2,7 +2,7 @@
 //! size) with the count as result.
 
 use super::super::image::{Image, ImageError};
-use super::super::plan::{Finding, Function};
+use super::super::plan::{Finding, FoundBy, Function};
 use super::super::symbols::{self, Symbols};
 use super::{Hooks, Runtime, silent};
 
@@ -98,7 +98,11 @@ fn examine(image: &Image<'_>, found: &Symbols) -> Result<Option<Finding>, ImageE
             }
         }
     }
-    Ok(Some(Finding::Hooks(hooks.into_plan(library.name, None))))
+    Ok(Some(Finding::Hooks(hooks.into_plan(
+        library.name,
+        None,
+        FoundBy::Symbol,
+    ))))
 }
 
 #[cfg(test)]
