@@ -21,3 +21,17 @@ pub struct Counters {
     pub processes: u64,
 }
 assert_size!(Counters, 24);
+
+/// Key of the map `MISFITS`: a probe in a process that was called with what its function
+/// never is called with.
+#[repr(C)]
+#[cfg_attr(
+    feature = "zerocopy",
+    derive(FromBytes, IntoBytes, KnownLayout, Immutable)
+)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Place {
+    pub instruction: u64,
+    pub pid: u64,
+}
+assert_size!(Place, 16);

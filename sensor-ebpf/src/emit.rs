@@ -163,6 +163,9 @@ pub fn payload(
     connection.cut[side] = cursor.cut.get();
     connection.refused += cursor.refused.get();
     connection.unreadable += cursor.unreadable.get();
+    if cursor.unreadable.get() > 0 && connection.instruction != 0 {
+        maps::misfit(connection.pid, connection.instruction);
+    }
 }
 
 /// Counts bytes that crossed without passing through memory of the process.

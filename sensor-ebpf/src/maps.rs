@@ -6,7 +6,7 @@ use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf};
 use llmtap_common::conn::{Connection, Key};
 use llmtap_common::filter;
 use llmtap_common::layout::{FileId, KernelLayout};
-use llmtap_common::loss::Counters;
+use llmtap_common::loss::{Counters, Place};
 use llmtap_common::site::SiteKey;
 
 use crate::stash::Thread;
@@ -65,6 +65,26 @@ pub static GO_SITES: HashMap<SiteKey, u64> = HashMap::with_max_entries(1 << 12, 
 
 #[map]
 pub static COUNTERS: PerCpuArray<Counters> = PerCpuArray::with_max_entries(1, 0);
+
+/// How often a probe was called with what its function never is called with.
+#[map]
+static MISFITS: LruHashMap<Place, u64> = LruHashMap::with_max_entries(1 << 10, 0);
+
+/// Counts a call that did not fit.
+#[inline(never)]
+pub fn misfit(pid: u32, instruction: u64) {
+    let place = Place {
+        instruction,
+        pid: pid as u64,
+    };
+    match MISFITS.get_ptr_mut(place) {
+        // SAFETY: of an entry of the map; two at once may lose one, which is no harm.
+        Some(count) => unsafe { *count += 1 },
+        None => {
+            let _ = MISFITS.insert(place, 1, BPF_ANY as u64);
+        }
+    }
+}
 
 /// What a process was seen to do.
 pub mod habit {

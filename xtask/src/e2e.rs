@@ -18,6 +18,7 @@ pub fn run(llmtap: &Path, filter: Option<&str>) -> Result<Report> {
         ("curl", "curl"),
         ("unshare", "util-linux"),
         ("ldd", "libc-bin"),
+        ("cc", "gcc"),
     ])?;
     runtimes::languages()?;
     let mut report = Report::default();
@@ -33,6 +34,16 @@ pub fn run(llmtap: &Path, filter: Option<&str>) -> Result<Report> {
         .env("E2E_RUST", install::rust_client()?)
         .env("E2E_GO", runtimes::go()?)
         .env("E2E_BUN", runtimes::bun(false)?);
+    if !kernel_has_tls() {
+        let name = "transports::tls_of_the_kernel";
+        tests.args(["--skip", name]);
+        report.add(Report::skip(name, "needs a kernel with CONFIG_TLS"));
+    }
+    if !shell::has("java") {
+        let name = "listing::a_jvm_is_named";
+        tests.args(["--skip", name]);
+        report.add(Report::skip(name, "needs a JDK"));
+    }
     for (name, variable, place) in [
         (
             "runtimes::libraries",
@@ -121,6 +132,16 @@ pub fn hindrance() -> Option<&'static str> {
     }
     let btf = Path::new("/sys/kernel/btf/vmlinux");
     (!btf.exists()).then_some("needs a kernel with BTF")
+}
+
+/// Whether sockets can encrypt; the module may have to be loaded first.
+fn kernel_has_tls() -> bool {
+    const PROTOCOLS: &str = "/proc/sys/net/ipv4/tcp_available_ulp";
+    let has = || {
+        let protocols = std::fs::read_to_string(PROTOCOLS).unwrap_or_default();
+        protocols.split_whitespace().any(|name| name == "tls")
+    };
+    has() || (shell::run(shell::command("modprobe").arg("tls")).is_ok() && has())
 }
 
 fn tests() -> Command {

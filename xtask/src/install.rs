@@ -111,7 +111,8 @@ pub fn rust_client() -> Result<PathBuf> {
     let source = shell::root().join("tests/e2e/rust");
     let home = shell::target("test-env/rust");
     let program = home.join("release/llmtap-rust-client");
-    let files = ["Cargo.lock", "Cargo.toml", "src/main.rs"].map(|name| source.join(name));
+    let files =
+        ["Cargo.lock", "Cargo.toml", "src/main.rs", "src/stepped.rs"].map(|name| source.join(name));
     let files: Vec<&Path> = files.iter().map(PathBuf::as_path).collect();
     once(&home, &files, "the client of tests/e2e/rust", || {
         programs(&[("cc", "gcc"), ("strip", "binutils")])?;

@@ -281,7 +281,10 @@ fn deliver(task: Task, thread: &Thread, plain: &Plain, direction: u8) {
     let Some((stream, step)) = stream::follow(record) else {
         return;
     };
-    if step == Step::Again || *length == 0 || *length > RECORD_MAX {
+    if *length > RECORD_MAX {
+        return maps::misfit(task.pid(), plain.instruction);
+    }
+    if step == Step::Again || *length == 0 {
         return;
     }
     let received = thread.received.get();
@@ -292,6 +295,10 @@ fn deliver(task: Task, thread: &Thread, plain: &Plain, direction: u8) {
         0 => content(plain.buffer, *length),
         kind => (kind, *length),
     };
+    // A type that no record has; RFC 6520 has the last that there is.
+    if !matches!(kind, 0x14..=0x18) {
+        maps::misfit(task.pid(), plain.instruction);
+    }
     let mut loose = direction == WRITE && stream.is_loose();
     if kind == APPLICATION_DATA && length > 0 {
         let key = stream.connection();

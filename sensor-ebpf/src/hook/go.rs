@@ -93,7 +93,11 @@ fn moved(ctx: &ProbeContext, task: Task, object: u64, plaintext: Plaintext) -> u
         length,
     } = plaintext;
     // Longer than any address space: these were no arguments.
-    if object == 0 || length == 0 || length >> 47 != 0 {
+    if length >> 47 != 0 {
+        maps::misfit(task.pid(), arch::instruction(ctx.regs));
+        return 0;
+    }
+    if object == 0 || length == 0 {
         return 0;
     }
     let key = conn::tls_key(task, object);

@@ -9,10 +9,10 @@ use llmtap_common::record::{READ, WRITE};
 use crate::emit::Buffers;
 use crate::filter;
 use crate::stash::{self, Call, Wrote};
-use crate::{arch, conn, emit, read};
+use crate::{arch, conn, emit, maps, read};
 
 /// How a function tells what it moved: by its result, or by `*done` where its result is 1.
-const BY_RESULT: u64 = 0;
+pub const BY_RESULT: u64 = 0;
 const BY_DONE: u64 = 2;
 /// The bytes never were in memory of the process.
 const FROM_FILE: u64 = 4;
@@ -49,7 +49,7 @@ pub fn ssl_sendfile(ctx: ProbeContext) -> u32 {
 }
 
 #[inline(always)]
-fn enter(ctx: &ProbeContext, function: u64, done: Option<usize>) -> u32 {
+pub fn enter(ctx: &ProbeContext, function: u64, done: Option<usize>) -> u32 {
     enter_with(ctx, function, 2, done)
 }
 
@@ -96,6 +96,10 @@ fn leave(regs: *const aya_ebpf::bindings::pt_regs, result: i32, pops: u64) -> u3
         return 0;
     };
     let moved = moved(&call, result);
+    if moved > room(&call) {
+        maps::misfit(task.pid(), call.instruction);
+        return 0;
+    }
     if moved == 0 {
         return 0;
     }
@@ -131,20 +135,28 @@ fn leave(regs: *const aya_ebpf::bindings::pt_regs, result: i32, pops: u64) -> u3
     0
 }
 
-/// Bytes that a call moved.
+/// Bytes that a call moved; more than it could, where it is no such call.
 #[inline(always)]
 fn moved(call: &Call, result: i32) -> u64 {
     if result <= 0 {
         return 0;
     }
-    let moved = if call.function & BY_DONE == 0 {
-        // The count is an int, and so is the length of these functions.
-        (result as u64).min(call.length & 0x7fff_ffff)
+    if call.function & BY_DONE == 0 {
+        result as u64
     } else {
-        read::user::<u64>(call.done).unwrap_or(0).min(call.length)
+        read::user::<u64>(call.done).unwrap_or(u64::MAX)
+    }
+}
+
+/// Bytes that a call could move: none, if its length is longer than any address space.
+#[inline(always)]
+fn room(call: &Call) -> u64 {
+    let length = match call.function & (BY_DONE | FROM_FILE) {
+        // An int, as the count is.
+        BY_RESULT => call.length & 0x7fff_ffff,
+        _ => call.length,
     };
-    // Longer than any address space: the pointer did not point to a count.
-    if moved >> 47 == 0 { moved } else { 0 }
+    if length >> 47 == 0 { length } else { 0 }
 }
 
 /// `SSL_free(ssl)`

@@ -1,16 +1,18 @@
 //! Probes on this host as a source.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use llmtap::event::{ConnectionId, Event, Verdict};
 use llmtap::export::metrics::health::Kernel;
-use llmtap::probe::{self, Sensor};
+use llmtap::probe::{self, Judgement, Sensor};
 use llmtap::time::{ClockOffset, Timestamp};
 
 use super::config::schema::Kubernetes;
 use super::facts::Facts;
 use super::source::{Drained, Source};
+use super::tail::render::clean;
 
 /// How long traffic may lie in the ring before it is read, if nothing wakes us earlier.
 const LATENCY: Duration = Duration::from_millis(10);
@@ -27,13 +29,17 @@ pub struct Live {
 
 impl Live {
     pub fn start(options: &probe::Options, kubernetes: &Kubernetes) -> anyhow::Result<Self> {
+        let options = probe::Options {
+            findings: Some(findings()),
+            ..options.clone()
+        };
         let host = rustix::system::uname()
             .nodename()
             .to_string_lossy()
             .into_owned();
         // First, so that the cluster has told of its pods by the time probes are there.
         let facts = Facts::gather(kubernetes, &host);
-        let sensor = Sensor::start(options)
+        let sensor = Sensor::start(&options)
             .context("cannot watch this host; `llmtap doctor` tells what it lacks")?;
         Ok(Self {
             sensor,
@@ -44,6 +50,18 @@ impl Live {
             is_stopped: false,
         })
     }
+
+    /// The files of a process that hold TLS, and what came through each.
+    pub fn covered(&self, pid: u32) -> std::io::Result<Vec<probe::Covered>> {
+        self.sensor.covered(pid)
+    }
+}
+
+/// Where findings are kept: what systemd made for us, or the usual place.
+fn findings() -> PathBuf {
+    let made = std::env::var_os("CACHE_DIRECTORY");
+    let first = made.and_then(|all| std::env::split_paths(&all).next());
+    first.unwrap_or_else(|| "/var/cache/llmtap".into())
 }
 
 impl Source for Live {
@@ -99,6 +117,15 @@ impl Source for Live {
         ))
     }
 
+    fn remarks(&mut self) -> Vec<String> {
+        let withdrawn = self.sensor.withdrawn();
+        let line = |w: probe::Withdrawn| {
+            let (library, path) = (w.library, clean(&w.path.to_string_lossy()));
+            format!("{library} in {path}: {}", w.why)
+        };
+        withdrawn.into_iter().map(line).collect()
+    }
+
     fn lost_bytes(&self) -> u64 {
         self.sensor.status().lost_bytes
     }
@@ -111,8 +138,16 @@ impl Source for Live {
             untracked,
             processes,
         } = status.loss;
+        let is_verified =
+            |image: &&std::sync::Arc<probe::Image>| image.tally.judgement() == Judgement::Verified;
+        let images = &status.images;
         Kernel {
-            images: status.images.len() as u64,
+            images: images.len() as u64,
+            verified: images.iter().filter(is_verified).count() as u64,
+            withdrawn: images
+                .iter()
+                .filter(|image| image.withdrawn.is_some())
+                .count() as u64,
             refused,
             unreadable,
             untracked,

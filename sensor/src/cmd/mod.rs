@@ -19,6 +19,7 @@ mod doctor;
 mod estimate;
 mod facts;
 mod live;
+mod ls;
 mod pipeline;
 mod record;
 mod replay;
@@ -48,6 +49,8 @@ enum Command {
     Record(record::Arguments),
     /// Print the calls in a capture file
     Replay(replay::Arguments),
+    /// List the processes that use TLS, and how far each can be seen
+    Ls(ls::Arguments),
     /// Say what this host allows, and which processes can be seen
     Doctor(doctor::Arguments),
     /// Print a completion script for a shell
@@ -116,6 +119,7 @@ pub fn main() -> ExitCode {
         Command::Config(arguments) => config::run(&arguments),
         Command::Record(arguments) => record::run(&arguments),
         Command::Replay(arguments) => replay::run(&arguments),
+        Command::Ls(arguments) => ls::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "llmtap", &mut io::stdout());

@@ -31,6 +31,11 @@ pub trait Source {
     /// One line, once: that all which runs at the moment is covered.
     fn ready(&mut self) -> Option<String>;
 
+    /// What else there is to say, one line each, once.
+    fn remarks(&mut self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Bytes lost so far that no event told of.
     fn lost_bytes(&self) -> u64;
 

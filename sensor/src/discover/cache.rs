@@ -9,7 +9,7 @@
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -18,7 +18,7 @@ use super::image::ImageError;
 use super::plan::Finding;
 
 /// Changes with the rules of analysis, so that old findings are not taken for new ones.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 /// Files remembered; when full, all are forgotten.
 const MAX_ENTRIES: usize = 16 << 10;
 const MAX_FILE: u64 = 64 << 20;
@@ -73,9 +73,13 @@ impl Cache {
         Self::default()
     }
 
-    /// Starts from what an earlier run of this version left in `directory`, which only
-    /// its owner should be able to write to. What is unreadable there is as good as none.
+    /// Starts from what an earlier run of this program left in `directory`, which is made if
+    /// it is not there. One that another user could write to is not used: what stands there
+    /// is believed. What is unreadable there is as good as none.
     pub fn in_directory(directory: &Path) -> Self {
+        if !is_our_own(directory) {
+            return Self::in_memory();
+        }
         let path = directory.join("findings.json");
         let entries = load(&path).unwrap_or_default();
         Self {
@@ -117,10 +121,10 @@ impl Cache {
         };
         let stored = Stored {
             version: VERSION,
-            program: env!("CARGO_PKG_VERSION").into(),
+            program: program(),
             entries: self.entries.values().cloned().collect(),
         };
-        let fresh = path.with_extension("new");
+        let fresh = path.with_extension(format!("new-{}", std::process::id()));
         let mut options = fs::OpenOptions::new();
         options.write(true).create(true).truncate(true).mode(0o600);
         serde_json::to_writer(io::BufWriter::new(options.open(&fresh)?), &stored)?;
@@ -130,12 +134,29 @@ impl Cache {
     }
 }
 
+/// Which build of this program it is: another one may find other things.
+fn program() -> Box<str> {
+    let stamp = File::open("/proc/self/exe").and_then(|file| Stamp::of(&file));
+    let build = stamp.map_or((0, (0, 0)), |stamp| (stamp.size, stamp.modified));
+    format!("{} {build:?}", env!("CARGO_PKG_VERSION")).into()
+}
+
+/// Whether this is a directory, there or just made, that nobody else can write to.
+fn is_our_own(directory: &Path) -> bool {
+    let _ = fs::DirBuilder::new().mode(0o700).create(directory);
+    let Ok(meta) = fs::symlink_metadata(directory) else {
+        return false;
+    };
+    let owner = rustix::process::geteuid().as_raw();
+    meta.is_dir() && meta.uid() == owner && meta.mode() & 0o022 == 0
+}
+
 fn load(path: &Path) -> Option<HashMap<Stamp, Entry>> {
     if fs::metadata(path).ok()?.len() > MAX_FILE {
         return None;
     }
     let stored: Stored = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
-    let same = stored.version == VERSION && *stored.program == *env!("CARGO_PKG_VERSION");
+    let same = stored.version == VERSION && stored.program == program();
     same.then(|| {
         stored
             .entries
@@ -209,6 +230,19 @@ mod tests {
         fs::rename(&other, &path).unwrap();
         second.examine(&File::open(&path).unwrap()).unwrap();
         assert_eq!(second.entries.len(), 2);
+    }
+
+    #[test]
+    fn a_place_that_others_can_write_to_is_not_used() {
+        use std::os::unix::fs::PermissionsExt;
+        let scratch = Scratch::new("cache-open");
+        let fresh = scratch.0.join("fresh");
+        assert!(Cache::in_directory(&fresh).path.is_some());
+        fs::set_permissions(&fresh, fs::Permissions::from_mode(0o777)).unwrap();
+        assert!(Cache::in_directory(&fresh).path.is_none());
+        let link = scratch.0.join("link");
+        std::os::unix::fs::symlink(&scratch.0, &link).unwrap();
+        assert!(Cache::in_directory(&link).path.is_none());
     }
 
     #[test]

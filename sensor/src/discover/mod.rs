@@ -33,6 +33,7 @@ pub mod cache;
 #[doc(hidden)]
 pub mod fuzz;
 pub mod image;
+pub mod language;
 pub mod maps;
 pub mod plan;
 pub mod process;
@@ -48,7 +49,7 @@ use std::fs::File;
 
 pub use cache::{Cache, analyse_cached};
 pub use image::ImageError;
-pub use plan::{Exit, Finding, Function, Hook, HookPlan, Site, SiteCost, Unsupported};
+pub use plan::{Exit, Finding, FoundBy, Function, Hook, HookPlan, Site, SiteCost, Unsupported};
 
 /// Looks for a TLS implementation in a file. `None`: there is none that is known, which
 /// is quickly told for most files.

@@ -29,9 +29,40 @@ pub struct HookPlan {
     pub library: Cow<'static, str>,
     /// As the library names itself, `3.0.22`.
     pub version: Option<Box<str>>,
+    pub found_by: FoundBy,
     pub hooks: Vec<Hook>,
     /// One sentence a fact, for `llmtap doctor`.
     pub evidence: Vec<String>,
+}
+
+/// What tells where to probe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FoundBy {
+    /// The names of the functions themselves.
+    Symbol,
+    /// The pair of internal functions that all that are named call.
+    Pair,
+    /// A table that the runtime keeps of its functions, and the shape of their code.
+    Table,
+    /// What code without names refers to.
+    Pattern,
+}
+
+impl FoundBy {
+    /// Whether it may be another function that has this form by chance.
+    pub const fn may_err(self) -> bool {
+        matches!(self, Self::Table | Self::Pattern)
+    }
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Symbol => "symbol",
+            Self::Pair => "pair",
+            Self::Table => "table",
+            Self::Pattern => "pattern",
+        }
+    }
 }
 
 /// One function to observe.
@@ -79,6 +110,9 @@ pub enum Exit {
 pub enum Function {
     /// `(ssl, buf, num) -> bytes read, <= 0: none`
     Read,
+    /// NSPR's `PR_Recv(fd, buf, num, flags, …) -> bytes read`, where flags may say that
+    /// they are only looked at.
+    Recv,
     /// `(ssl, buf, num, *done) -> 1: ok`; also OpenSSL's internal read and its method slot.
     ReadEx,
     /// `(ssl, buf, num) -> bytes written`
@@ -130,7 +164,7 @@ impl Function {
     pub const fn wanted(self) -> Wanted {
         let (convention, arguments, result) = match self {
             Self::Read | Self::Write => (Convention::C, 3, true),
-            Self::ReadEx | Self::WriteEx => (Convention::C, 4, true),
+            Self::ReadEx | Self::WriteEx | Self::Recv => (Convention::C, 4, true),
             Self::WriteEx2 => (Convention::C, 5, true),
             Self::Free => (Convention::C, 1, false),
             Self::SetFd => (Convention::C, 2, false),

@@ -10,13 +10,15 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-use aya::programs::uprobe::{UProbeLink, UProbeScope};
+use std::thread;
 
 use super::ProbeError;
 use super::go;
+use super::links::{self, Link};
 use super::load::{self, Programs};
-use crate::discover::{self, Exit, Finding, Function, Hook, Site};
+use super::tally::{Refutation, Tally};
+use crate::discover::process::{FileFacts, tls_files};
+use crate::discover::{Cache, Exit, Finding, Function, Hook};
 
 /// Files remembered; beyond, those without TLS are forgotten and looked at again.
 const MAX_IMAGES: usize = 1 << 16;
@@ -70,13 +72,18 @@ pub struct Image {
     pub finding: Finding,
     /// Hooks that could not be attached.
     pub failures: Vec<ProbeError>,
-    links: Vec<UProbeLink>,
+    /// Why its hooks were taken away again.
+    pub withdrawn: Option<Refutation>,
+    /// What came through its hooks.
+    pub tally: Arc<Tally>,
+    /// Probes set.
+    sites: usize,
 }
 
 impl Image {
     /// Probes in place.
     pub fn sites(&self) -> usize {
-        self.links.len()
+        self.sites
     }
 
     /// As a capture spells it.
@@ -93,15 +100,30 @@ struct Known {
     stamp: Stamp,
     /// `None`: nothing in it to probe.
     image: Option<Arc<Image>>,
+    links: Vec<Link>,
 }
 
 /// Every file that was looked at.
 #[derive(Debug, Default)]
 pub struct Images {
     known: Mutex<HashMap<ImageId, Known>>,
+    findings: Mutex<Cache>,
 }
 
 impl Images {
+    pub fn new(findings: Cache) -> Self {
+        Self {
+            known: Mutex::default(),
+            findings: Mutex::new(findings),
+        }
+    }
+
+    /// Writes down what was found, where that is wanted.
+    pub fn save_findings(&self) {
+        // What can't be kept is found again.
+        let _ = self.findings().save();
+    }
+
     /// Looks at a file and attaches what its plan says, unless that has been done since it
     /// last changed. `path` is for people.
     pub fn cover(&self, programs: &mut Programs, file: &File, path: &Path) {
@@ -112,9 +134,20 @@ impl Images {
         if !self.forget_unless(id, stamp) {
             return;
         }
-        let finding = discover::examine(file).ok().flatten();
-        let image = finding.map(|finding| Arc::new(attach(programs, file, path, finding)));
-        self.known().insert(id, Known { stamp, image });
+        let finding = self.findings().examine(file).ok().flatten();
+        let (image, links) = match finding {
+            Some(finding) => {
+                let (image, links) = attach(programs, file, path, finding);
+                (Some(Arc::new(image)), links)
+            }
+            None => (None, vec![]),
+        };
+        let known = Known {
+            stamp,
+            image,
+            links,
+        };
+        self.known().insert(id, known);
     }
 
     /// Forgets a file, unless it has been looked at as it is now. `false`: it has.
@@ -131,7 +164,7 @@ impl Images {
         let before = known.remove(&id);
         // It takes time to detach.
         drop(known);
-        drop(before);
+        links::end(before.into_iter().flat_map(|known| known.links));
         true
     }
 
@@ -146,6 +179,40 @@ impl Images {
         Some(self.known().get(&id)?.image.clone())
     }
 
+    /// The files of a process that hold TLS, or that could not be looked at, each with what
+    /// became of it.
+    pub fn of_process(&self, pid: u32) -> io::Result<Vec<(FileFacts, Option<Arc<Image>>)>> {
+        let files = tls_files(pid, &mut self.findings())?;
+        let with_image = |facts: FileFacts| {
+            let file = facts.file.open(pid).ok().flatten();
+            let image = file.and_then(|file| self.image(&file));
+            (facts, image)
+        };
+        Ok(files.into_iter().map(with_image).collect())
+    }
+
+    /// Takes the hooks of a file away, for good.
+    pub fn withdraw(&self, image: &Arc<Image>, why: Refutation) {
+        let bare = Arc::new(Image {
+            path: image.path.clone(),
+            finding: image.finding.clone(),
+            failures: vec![],
+            withdrawn: Some(why),
+            tally: Arc::clone(&image.tally),
+            sites: 0,
+        });
+        let mut known = self.known();
+        let is_it =
+            |known: &&mut Known| known.image.as_ref().is_some_and(|i| Arc::ptr_eq(i, image));
+        let place = known.values_mut().find(is_it);
+        let Some(place) = place else { return };
+        place.image = Some(bare);
+        let links = std::mem::take(&mut place.links);
+        drop(known);
+        // It takes time, which those who read records don't have.
+        thread::spawn(move || links::end(links));
+    }
+
     pub fn all(&self) -> Vec<Arc<Image>> {
         let known = self.known();
         known
@@ -156,7 +223,11 @@ impl Images {
 
     pub fn detach(&self) {
         let all = std::mem::take(&mut *self.known());
-        drop(all);
+        links::end(all.into_values().flat_map(|known| known.links));
+    }
+
+    fn findings(&self) -> MutexGuard<'_, Cache> {
+        self.findings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What another thread left behind in a panic is as good as before.
@@ -165,7 +236,12 @@ impl Images {
     }
 }
 
-fn attach(programs: &mut Programs, file: &File, path: &Path, finding: Finding) -> Image {
+fn attach(
+    programs: &mut Programs,
+    file: &File,
+    path: &Path,
+    finding: Finding,
+) -> (Image, Vec<Link>) {
     // This name leads to the open file, even if it has none of its own any more.
     let target = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
     let mut links = vec![];
@@ -178,12 +254,15 @@ fn attach(programs: &mut Programs, file: &File, path: &Path, finding: Finding) -
             }
         }
     }
-    Image {
+    let image = Image {
         path: path.to_owned(),
         finding,
         failures,
-        links,
-    }
+        withdrawn: None,
+        tally: Arc::default(),
+        sites: links.iter().map(Link::sites).sum(),
+    };
+    (image, links)
 }
 
 /// All probes of a hook, or none.
@@ -191,7 +270,7 @@ fn attach_hook(
     programs: &mut Programs,
     target: &Path,
     hook: &Hook,
-) -> Result<Vec<UProbeLink>, ProbeError> {
+) -> Result<Vec<Link>, ProbeError> {
     let Some(entry) = load::entry_program(hook.function) else {
         return Ok(vec![]);
     };
@@ -206,29 +285,10 @@ fn attach_hook(
             Exit::Return => std::slice::from_ref(&hook.entry),
             Exit::Sites(sites) => sites,
         };
-        for site in sites {
-            links.push(attach_site(programs, target, program, site)?);
-        }
+        links.extend(programs.probe(program, target, sites)?);
     }
-    links.push(attach_site(programs, target, entry, &hook.entry)?);
+    links.extend(programs.probe(entry, target, std::slice::from_ref(&hook.entry))?);
     Ok(links)
-}
-
-fn attach_site(
-    programs: &mut Programs,
-    target: &Path,
-    program: &'static str,
-    site: &Site,
-) -> Result<UProbeLink, ProbeError> {
-    let probe = programs.probe(program)?;
-    let attached = probe
-        .attach(site.offset, target, UProbeScope::AllProcesses)
-        .and_then(|link| probe.take_link(link));
-    attached.map_err(|source| ProbeError::Attach {
-        program,
-        offset: site.offset,
-        source: Box::new(source),
-    })
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! not know: HTTP; what a payload means.
 //!
 //! ```text
-//! load (programs, maps) -> watch (processes) -> attach (a file once)
+//! load (programs, maps) -> watch (processes) -> attach (a file once) -> links
 //! spool (the ring) -> record (bytes to types) -> connections -> Event
 //! ```
 //!
@@ -31,6 +31,7 @@
 )]
 
 mod attach;
+mod bpf;
 mod btf;
 mod clock;
 mod connections;
@@ -38,7 +39,9 @@ mod error;
 #[doc(hidden)]
 pub mod fuzz;
 mod go;
+mod links;
 mod load;
+mod multi;
 mod origin;
 mod pending;
 mod process;
@@ -47,14 +50,22 @@ mod sensor;
 mod spool;
 mod status;
 mod tables;
+mod tally;
 mod teller;
+mod trial;
 mod watch;
+mod witness;
 
 pub use attach::Image;
 pub use clock::{clock_offset, now};
 pub use error::ProbeError;
 pub use sensor::Sensor;
-pub use status::{Loss, Status};
+pub use status::{Covered, Loss, Status};
+pub use tally::{Judgement, Refutation};
+pub use trial::Withdrawn;
+pub use witness::Seen;
+
+use std::path::PathBuf;
 
 /// What to trace.
 #[derive(Clone, Debug)]
@@ -68,6 +79,11 @@ pub struct Options {
     /// only the end of each call is.
     pub turn_limit: u64,
     pub pids: Pids,
+    /// Whether one link may hold many probes where the kernel can do that, so that they are
+    /// gone sooner in the end.
+    pub multi: bool,
+    /// Where it is kept what was found in which file, so that the next start is quicker.
+    pub findings: Option<PathBuf>,
 }
 
 /// Which processes. This one is never traced.
@@ -86,6 +102,8 @@ impl Default for Options {
             backlog_bytes: backlog_bytes(),
             turn_limit: 16 << 20,
             pids: Pids::Every,
+            multi: true,
+            findings: None,
         }
     }
 }

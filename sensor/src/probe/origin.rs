@@ -5,15 +5,21 @@
 use llmtap_common::record::Opening;
 
 use super::attach::Images;
-use super::process::Processes;
+use super::process::{Library, Processes};
 use super::record;
 use crate::event::Origin;
 
-pub fn origin(opening: &Opening, processes: &mut Processes, images: &Images) -> Origin {
-    let library = if opening.key.pid == 0 {
+/// `library`: what encrypts it, where that is known.
+pub fn origin(
+    opening: &Opening,
+    library: Option<&Library>,
+    processes: &mut Processes,
+    images: &Images,
+) -> Origin {
+    let library = if is_plain(opening) {
         Some("none".into())
     } else {
-        processes.library(opening.pid, opening.instruction, images)
+        library.map(|library| library.name.clone())
     };
     let is_go = match library.as_deref() {
         Some("none") => processes.is_go(opening.pid, images),
@@ -33,6 +39,11 @@ pub fn origin(opening: &Opening, processes: &mut Processes, images: &Images) -> 
         peer: addresses.map(|(_, peer)| peer),
         ..Origin::default()
     }
+}
+
+/// Whether nothing encrypts it.
+pub const fn is_plain(opening: &Opening) -> bool {
+    opening.key.pid == 0
 }
 
 /// In most programs the thread that speaks bears the process's name.

@@ -2,21 +2,25 @@
 //!
 //! In: records. Out: events. Must not know: what a payload means.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
+use std::{fmt, io};
 
 use llmtap_common::conn::Connection;
 use llmtap_common::record::Closing;
 
+use super::attach::{Image, Images};
 use super::load::Programs;
 use super::record;
 use super::spool::{self, Spool};
-use super::status::{Loss, Status};
-use super::tables::{Connections, Losses};
+use super::status::{Covered, Loss, Status};
+use super::tables::{Connections, Losses, Misfits};
 use super::teller::Teller;
+use super::trial::{Trial, Withdrawn};
 use super::watch::{Coverage, News, Watch};
 use super::{Options, ProbeError, clock};
+use crate::discover::Cache;
+use crate::discover::process::FileFacts;
 use crate::event::{ConnectionId, Event, Verdict};
 
 /// Probes on everything that runs and will run, until it is dropped.
@@ -26,6 +30,7 @@ pub struct Sensor {
     kernel: Connections,
     losses: Arc<Losses>,
     teller: Teller,
+    trial: Trial,
     gone: Vec<Gone>,
     /// Whether sockets and new files can be followed.
     sockets: bool,
@@ -60,7 +65,11 @@ impl Sensor {
         let events = Spool::start(programs.map("EVENTS")?, options.backlog_bytes)
             .map_err(ProbeError::Thread)?;
         let kernel = Connections::of(&mut programs)?;
-        let mut coverage = Coverage::new(programs, Arc::clone(&losses))?;
+        let trial = Trial::new(Misfits::of(&mut programs)?);
+        let directory = options.findings.as_deref();
+        let findings = directory.map_or_else(Cache::in_memory, Cache::in_directory);
+        let images = Images::new(findings);
+        let mut coverage = Coverage::new(programs, Arc::clone(&losses), images)?;
         coverage.begin(&options.pids)?;
         Ok(Self {
             watch: Watch::start(coverage).map_err(ProbeError::Thread)?,
@@ -68,6 +77,7 @@ impl Sensor {
             kernel,
             losses,
             teller: Teller::default(),
+            trial,
             gone: vec![],
             sockets,
             stage: Stage::Running,
@@ -98,8 +108,17 @@ impl Sensor {
                 self.gone.push(gone);
             }
         }
+        if !is_over {
+            let (processes, images) = (&mut self.teller.processes, self.watch.images());
+            self.trial.look(clock::boot_time(), processes, images);
+        }
         self.settle(sink);
         false
+    }
+
+    /// Files that lost their hooks since the last time, because what came was no plaintext.
+    pub fn withdrawn(&mut self) -> Vec<Withdrawn> {
+        self.trial.news()
     }
 
     /// Takes all probes away. What has come until then can still be drained; at its end
@@ -132,6 +151,20 @@ impl Sensor {
                 processes: counters.processes,
             },
         }
+    }
+
+    /// The files of a process that hold TLS, and what came through each.
+    pub fn covered(&self, pid: u32) -> io::Result<Vec<Covered>> {
+        let files = self.watch.images().of_process(pid)?;
+        let covered = |(facts, image): (FileFacts, Option<Arc<Image>>)| Covered {
+            facts,
+            seen: image
+                .as_ref()
+                .map(|image| self.teller.witness.seen(pid, &image.tally))
+                .unwrap_or_default(),
+            image,
+        };
+        Ok(files.into_iter().map(covered).collect())
     }
 
     /// Once, when all records of a stopped sensor were handed on.
@@ -180,6 +213,7 @@ impl Sensor {
 
     fn exited(&mut self, pid: u32, sink: &mut dyn FnMut(Event<'_>)) {
         self.teller.processes.exited(pid);
+        self.teller.witness.exited(pid);
         for (id, key) in self.teller.connections.of_process(pid) {
             let Some(connection) = self.kernel.take(&key).filter(|c| c.id == id) else {
                 continue;

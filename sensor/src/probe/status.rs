@@ -3,6 +3,9 @@
 use std::sync::Arc;
 
 use super::attach::Image;
+use super::tally::Judgement;
+use super::witness::Seen;
+use crate::discover::process::FileFacts;
 
 /// What is attached, and what was lost.
 #[derive(Debug)]
@@ -30,4 +33,20 @@ pub struct Loss {
     pub untracked: u64,
     /// News of processes that found no room; all processes were looked at again instead.
     pub processes: u64,
+}
+
+/// A file of a process that holds TLS, or could not be looked at.
+#[derive(Debug)]
+pub struct Covered {
+    pub facts: FileFacts,
+    /// What is attached to it; `None`: it was not looked at for probes yet.
+    pub image: Option<Arc<Image>>,
+    pub seen: Seen,
+}
+
+impl Covered {
+    pub fn judgement(&self) -> Judgement {
+        let image = self.image.as_ref();
+        image.map_or(Judgement::Open, |image| image.tally.judgement())
+    }
 }

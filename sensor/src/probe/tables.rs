@@ -6,7 +6,7 @@ use aya::maps::{Array, HashMap, MapData, PerCpuArray};
 use llmtap_common::conn::{Connection, Key};
 use llmtap_common::filter;
 use llmtap_common::layout::FileId;
-use llmtap_common::loss::Counters;
+use llmtap_common::loss::{Counters, Place};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use super::ProbeError;
@@ -93,6 +93,26 @@ impl Losses {
             sum.processes = sum.processes.saturating_add(counters.processes);
         }
         sum
+    }
+}
+
+/// Calls that fitted no function that is probed, by place.
+pub struct Misfits(HashMap<MapData, [u8; size_of::<Place>()], u64>);
+
+impl Misfits {
+    pub fn of(programs: &mut Programs) -> Result<Self, ProbeError> {
+        programs.map("MISFITS").map(Self)
+    }
+
+    /// What came since the last time; there is hardly ever anything.
+    pub fn take(&mut self) -> Vec<(Place, u64)> {
+        let all: Vec<_> = self.0.iter().flatten().collect();
+        for (key, _) in &all {
+            let _ = self.0.remove(key);
+        }
+        let place =
+            |(key, count): ([u8; _], u64)| Some((Place::read_from_bytes(&key).ok()?, count));
+        all.into_iter().filter_map(place).collect()
     }
 }
 

@@ -8,10 +8,11 @@ use llmtap_common::record::{Closing, Header};
 use super::attach::Images;
 use super::clock;
 use super::connections::Connections;
-use super::origin::{origin, server_name};
+use super::origin::{is_plain, origin, server_name};
 use super::pending::{Pending, Released};
 use super::process::Processes;
 use super::record::Record;
+use super::witness::Witness;
 use crate::event::Event;
 
 #[derive(Debug, Default)]
@@ -20,6 +21,7 @@ pub struct Teller {
     /// Connections that may be part of others.
     pending: Pending,
     pub processes: Processes,
+    pub witness: Witness,
     /// Sums over connections that are over, see [`Closing`].
     pub refused: u64,
     pub unreadable: u64,
@@ -63,19 +65,33 @@ impl Teller {
 
     fn tell(&mut self, header: &Header, record: Record<'_>, images: &Images, sink: Sink<'_>) {
         match record {
-            Record::Data(bytes) => self.connections.data(header, bytes, sink),
+            Record::Data(bytes) => {
+                self.witness.data(header.connection, bytes);
+                self.connections.data(header, bytes, sink);
+            }
             Record::Open(opening) => {
-                let origin = origin(&opening, &mut self.processes, images);
+                let (pid, instruction) = (opening.pid, opening.instruction);
+                let library = (!is_plain(&opening))
+                    .then(|| self.processes.library(pid, instruction, images))
+                    .flatten();
+                if let Some(library) = &library {
+                    self.witness.open(header.connection, pid, &library.tally);
+                }
+                let origin = origin(&opening, library.as_ref(), &mut self.processes, images);
                 let owner = (opening.pid, opening.key);
                 self.connections.open(header, owner, origin, sink);
             }
             Record::Close(end) => {
                 self.count(&end);
+                self.witness.close(header.connection);
                 self.connections
                     .close(header.connection, &end, header.at, sink);
             }
             Record::ServerName(name) => self.connections.update(header, server_name(name), sink),
-            Record::Join(_) => self.connections.absorb(header.connection, header.at, sink),
+            Record::Join(_) => {
+                self.witness.close(header.connection);
+                self.connections.absorb(header.connection, header.at, sink);
+            }
         }
     }
 }

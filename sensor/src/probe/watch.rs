@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aya::maps::{MapData, RingBuf};
 use llmtap_common::record::{ProcessRecord, process as happened};
@@ -32,6 +32,8 @@ use crate::discover::maps;
 const LATENCY: Duration = Duration::from_millis(10);
 /// Records in one go from which on some may have been lost.
 const FLOOD: usize = 4096;
+/// How often what was found is written down.
+const SAVING: Duration = Duration::from_secs(60);
 /// News that wait to be taken; what is beyond is forgotten, and only names suffer.
 const WAITING: usize = 1 << 16;
 
@@ -52,16 +54,23 @@ pub struct Coverage {
     losses: Arc<Losses>,
     /// Records lost when all processes were last looked at.
     lost: u64,
+    /// When findings were last written down.
+    saved: Instant,
 }
 
 impl Coverage {
-    pub fn new(mut programs: Programs, losses: Arc<Losses>) -> Result<Self, ProbeError> {
+    pub fn new(
+        mut programs: Programs,
+        losses: Arc<Losses>,
+        images: Images,
+    ) -> Result<Self, ProbeError> {
         Ok(Self {
             ring: programs.map("PROCESSES")?,
             files: Files::of(&mut programs)?,
-            images: Arc::default(),
+            images: Arc::new(images),
             losses,
             lost: 0,
+            saved: Instant::now(),
             programs,
         })
     }
@@ -79,6 +88,7 @@ impl Coverage {
                 self.images.cover(&mut self.programs, &file, &path);
             }
         }
+        self.images.save_findings();
         Ok(())
     }
 
@@ -86,6 +96,7 @@ impl Coverage {
     pub fn end(mut self) {
         self.images.detach();
         self.programs.detach_tracepoints();
+        self.images.save_findings();
     }
 
     /// Covers the files of processes.
@@ -158,6 +169,14 @@ impl Coverage {
         }
     }
 
+    /// When nothing is in a hurry.
+    fn rest(&mut self) {
+        if self.saved.elapsed() > SAVING {
+            self.images.save_findings();
+            self.saved = Instant::now();
+        }
+    }
+
     /// After a flood of records all processes are looked at again, if some were lost.
     fn recover(&mut self) {
         let lost = self.losses.sum().processes;
@@ -187,8 +206,10 @@ impl Watch {
             .spawn(move || {
                 hasten();
                 while !stopped.load(Ordering::Acquire) {
-                    if coverage.drain(&sender) >= FLOOD {
-                        coverage.recover();
+                    match coverage.drain(&sender) {
+                        0 => coverage.rest(),
+                        1..FLOOD => {}
+                        _ => coverage.recover(),
                     }
                     if spool::wait(&[coverage.ring.as_fd()], LATENCY).is_err() {
                         thread::sleep(LATENCY);

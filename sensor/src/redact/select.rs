@@ -137,8 +137,8 @@ impl Selection {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::export::samples::enriched;
     use crate::llm::call::{ChatMessage, Failure, Part};
+    use crate::samples::enriched;
 
     fn call() -> EnrichedCall {
         enriched(|call, _| {

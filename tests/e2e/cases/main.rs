@@ -6,6 +6,7 @@ mod export;
 mod identity;
 mod library;
 mod lifecycle;
+mod listing;
 mod load;
 mod privacy;
 mod protocols;
@@ -14,6 +15,7 @@ mod runtimes;
 mod rustls;
 mod sdk;
 mod trace;
+mod transports;
 
 use llmtap_e2e::{Call, Reply, Scene, Tap};
 

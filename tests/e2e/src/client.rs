@@ -88,6 +88,12 @@ impl Running {
         stdin.write_all(b"\n").expect("the client still reads");
     }
 
+    /// Tells it what to do next.
+    pub fn order(&mut self, order: &str) {
+        let stdin = self.child.stdin.as_mut().expect("invariant: piped");
+        writeln!(stdin, "{order}").expect("the client still reads");
+    }
+
     /// Waits for a good end; gives the replies that were not read before.
     pub fn finish(mut self) -> Vec<Reply> {
         drop(self.child.stdin.take());

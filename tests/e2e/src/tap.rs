@@ -104,6 +104,13 @@ impl Tap {
         }));
     }
 
+    /// Waits until it has said so on its standard error.
+    pub fn says(&self, text: &str) {
+        drop(self.wait(text, |lines| {
+            lines.errors.iter().any(|line| line.contains(text))
+        }));
+    }
+
     /// Ends it as Ctrl-C does.
     pub fn interrupt(mut self) -> Ended {
         crate::traces::signal(self.child.id(), "INT");

@@ -107,6 +107,24 @@ pub fn all(root: &Path) -> Vec<Check> {
         .collect()
 }
 
+/// Whether they could be set, which is tried last. `failure`: why not.
+pub fn probes(failure: Option<&anyhow::Error>) -> Check {
+    let (status, found, advice) = match failure {
+        None => ok("can be set"),
+        Some(error) => fail(
+            crate::cmd::explanation(error),
+            "mend what is wrong above; where all is well, this kernel refuses what no check \
+             knows of: please report it",
+        ),
+    };
+    Check {
+        name: "probes",
+        status,
+        found,
+        advice,
+    }
+}
+
 const OLDEST: (u32, u32) = (5, 10);
 
 fn release(host: Host<'_>) -> Option<(u32, u32, String)> {

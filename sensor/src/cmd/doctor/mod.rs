@@ -2,16 +2,18 @@
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::Path;
+use std::time::Duration;
 
+use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 mod checks;
-mod processes;
 mod render;
 
+use super::ls::{self, rows::Row};
+use super::tail::filter;
 use checks::{Check, Status};
-use processes::Process;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -26,6 +28,10 @@ pub struct Arguments {
     /// How the findings are printed
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
+    /// How long to look at traffic, as 500ms, 10s or 2m
+    #[arg(long = "for", value_name = "DURATION", default_value = "1s",
+          value_parser = filter::duration)]
+    span: Duration,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -40,14 +46,18 @@ struct Findings {
     version: &'static str,
     checks: Vec<Check>,
     /// Processes that use TLS.
-    processes: Vec<Process>,
+    processes: Vec<Row>,
 }
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    let stop = super::stop_on_signals().context("cannot handle signals")?;
+    let mut checks = checks::all(Path::new("/"));
+    let watched = ls::watch(arguments.span, &stop);
+    checks.push(checks::probes(watched.as_ref().err()));
     let findings = Findings {
         version: env!("CARGO_PKG_VERSION"),
-        checks: checks::all(Path::new("/")),
-        processes: processes::all(),
+        checks,
+        processes: watched.unwrap_or_else(|_| ls::rows::without_sensor()),
     };
     let mut stdout = io::stdout().lock();
     match arguments.format {

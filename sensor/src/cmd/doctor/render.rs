@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 use super::Findings;
 use super::checks::{Check, Status};
-use super::processes::{Image, Process};
+use crate::cmd::ls::rows::{Image, Row};
+use crate::cmd::ls::table;
 use crate::cmd::tail::render::{clean, count};
 
 const DIM: &str = "\x1b[2m";
@@ -16,13 +17,15 @@ pub fn text(findings: &Findings, colour: bool) -> String {
     for check in &findings.checks {
         check_line(&mut out, check, colour);
     }
-    let seen = findings.processes.iter().filter(|p| p.image.hook.is_some());
+    let with_tls = findings.processes.iter().filter(|p| !p.is_plain());
+    let seen = with_tls.clone().filter(|p| p.image.hook.is_some());
     let _ = writeln!(
         out,
-        "\nTLS in {} of processes, of which {} can be seen",
-        count(findings.processes.len() as u64, "file"),
+        "\nTLS in {} of processes, of which {} can be seen\n",
+        count(with_tls.count() as u64, "file"),
         seen.count()
     );
+    out.push_str(&table::text(&findings.processes, colour));
     for (image, users) in images(&findings.processes) {
         image_lines(&mut out, image, &users, colour);
     }
@@ -30,12 +33,12 @@ pub fn text(findings: &Findings, colour: bool) -> String {
 }
 
 /// What is the same in every process that maps it, with the processes that do.
-fn images(processes: &[Process]) -> Vec<(&Image, Vec<String>)> {
+fn images(processes: &[Row]) -> Vec<(&Image, Vec<String>)> {
     let mut images: Vec<(&Image, Vec<String>)> = Vec::new();
-    for Process {
-        pid, comm, image, ..
-    } in processes
-    {
+    for row in processes.iter().filter(|row| !row.is_plain()) {
+        let Row {
+            pid, comm, image, ..
+        } = row;
         let user = format!("{}({pid})", clean(comm));
         match images.iter_mut().find(|(known, _)| *known == image) {
             Some((_, users)) => users.push(user),
@@ -76,7 +79,7 @@ fn image_lines(out: &mut String, image: &Image, users: &[String], colour: bool) 
     let name = clean(format!("{library} {version}").trim_end());
     let _ = writeln!(out, "\n{word}  {name}, {how}: {}", clean(&image.file));
     let _ = writeln!(out, "      in {}", users.join(", "));
-    for fact in &image.facts {
+    for fact in image.reason.iter().chain(&image.facts) {
         let fact = painted(&clean(fact), DIM, colour);
         let _ = writeln!(out, "      {fact}");
     }
@@ -92,19 +95,26 @@ fn painted(text: &str, ink: &str, colour: bool) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::processes::Hook;
     use super::*;
+    use crate::cmd::ls::rows::{Hook, State};
 
     #[test]
     fn what_is_wrong_comes_with_what_to_do_and_nothing_steers_the_terminal() {
-        let process = |pid, hook| Process {
+        let process = |pid, hook: Option<Hook>| Row {
             pid,
             comm: "no\x1b[2Jde".into(),
+            runtime: Some("node"),
+            state: hook.map_or(State::Unsupported, |_| State::Known),
+            calls: 0,
+            connections: 0,
+            bytes: 0,
             image: Image {
                 file: "/usr/bin/node".into(),
                 library: Some("openssl".into()),
                 version: Some("3.0.2".into()),
+                found_by: None,
                 hook,
+                reason: None,
                 facts: vec!["SSL_read in .dynsym".into()],
             },
         };
@@ -126,11 +136,13 @@ mod tests {
                 process(3, Some(hook)),
             ],
         };
+        let table = table::text(&findings.processes, false);
+        let text_alone = text(&findings, false).replace(&table, "(table)\n");
         assert_eq!(
-            text(&findings, false),
+            text_alone,
             "llmtap 1\n\n\
              FAIL  tracefs                    not mounted\n      → mount it\n\n\
-             TLS in 3 files of processes, of which 2 can be seen\n\n\
+             TLS in 3 files of processes, of which 2 can be seen\n\n(table)\n\n\
              seen  openssl 3.0.2, 7 sites, 1 of them slow: /usr/bin/node\n\
              \x20     in no\u{fffd}[2Jde(1), no\u{fffd}[2Jde(3)\n\
              \x20     SSL_read in .dynsym\n\n\

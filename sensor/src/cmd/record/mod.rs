@@ -92,6 +92,9 @@ fn record(source: &mut dyn Source, arguments: &Arguments) -> anyhow::Result<()> 
         if let Some(line) = source.ready() {
             eprintln!("llmtap: {line}");
         }
+        for line in source.remarks() {
+            eprintln!("llmtap: {line}");
+        }
         match drained {
             Err(error) => break Err(error),
             Ok(Drained::End) => break Ok(()),

@@ -177,6 +177,9 @@ impl Service {
                 eprintln!("llmtap: {line}");
                 desk.state.set_ready();
             }
+            for line in source.remarks() {
+                eprintln!("llmtap: {line}");
+            }
             match drained {
                 Err(error) => break Err(error),
                 Ok(Drained::End) => break Ok(()),

@@ -18,7 +18,7 @@ mod output;
 mod pairs;
 pub mod render;
 #[cfg(test)]
-pub mod samples;
+mod samples;
 mod summary;
 mod text;
 pub mod watch;

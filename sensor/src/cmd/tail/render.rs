@@ -312,7 +312,7 @@ fn time(nanos: u64, zone: &TimeZone) -> String {
     }
 }
 
-fn span(duration: Duration) -> String {
+pub fn span(duration: Duration) -> String {
     let seconds = duration.as_secs();
     match seconds {
         0 if duration < Duration::from_millis(1) => "<1ms".into(),
@@ -398,8 +398,8 @@ fn truncated(text: &str, columns: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::samples::record;
     use super::*;
+    use crate::samples::record;
     use llmtap::llm::call::Failure;
 
     fn look(width: Option<usize>) -> Look {

@@ -68,6 +68,9 @@ pub fn run(source: &mut dyn Source, watch: &Watch, accountant: Accountant) -> an
         if let Some(line) = source.ready() {
             eprintln!("llmtap: {line}");
         }
+        for line in source.remarks() {
+            eprintln!("llmtap: {line}");
+        }
         match drained {
             Err(error) => break Err(error),
             Ok(Drained::End) => break Ok(()),

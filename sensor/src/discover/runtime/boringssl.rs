@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use super::super::image::{Image, ImageError};
-use super::super::plan::{Finding, Function, Unsupported};
+use super::super::plan::{Finding, FoundBy, Function, Unsupported};
 use super::super::reference::{self, Extents, Reference, Starts};
 use super::super::site::Code;
 use super::super::symbols::Symbols;
@@ -74,7 +74,11 @@ fn examine(image: &Image<'_>, _: &Symbols) -> Result<Option<Finding>, ImageError
     let Some((write, read)) = identify(image, &references)? else {
         hooks.note("SSL_read and SSL_write cannot be told apart from other functions".into());
         if aead::hook(&mut hooks, &[aead::BORINGSSL_C, aead::BORINGSSL_CC])? {
-            return Ok(Some(Finding::Hooks(hooks.into_plan("boringssl", None))));
+            return Ok(Some(Finding::Hooks(hooks.into_plan(
+                "boringssl",
+                None,
+                FoundBy::Pattern,
+            ))));
         }
         return Ok(Some(Finding::Unsupported(Unsupported {
             library: "boringssl".into(),
@@ -95,7 +99,11 @@ fn examine(image: &Image<'_>, _: &Symbols) -> Result<Option<Finding>, ImageError
         Function::Write,
         "SSL_write, by the reasons of its errors",
     )?;
-    Ok(Some(Finding::Hooks(hooks.into_plan("boringssl", None))))
+    Ok(Some(Finding::Hooks(hooks.into_plan(
+        "boringssl",
+        None,
+        FoundBy::Pattern,
+    ))))
 }
 
 /// Where SSL_write and SSL_read are, if both are certain.

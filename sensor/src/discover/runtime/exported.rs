@@ -2,7 +2,7 @@
 //! size) with the count as result.
 
 use super::super::image::{Image, ImageError};
-use super::super::plan::{Finding, Function};
+use super::super::plan::{Finding, FoundBy, Function};
 use super::super::symbols::{self, Symbols};
 use super::{Hooks, Runtime, silent};
 
@@ -49,7 +49,7 @@ const LIBRARIES: &[Library] = &[
         functions: &[
             ("PR_Send", Function::Write),
             ("PR_Write", Function::Write),
-            ("PR_Recv", Function::Read),
+            ("PR_Recv", Function::Recv),
             ("PR_Read", Function::Read),
             ("PR_Close", Function::Free),
         ],
@@ -98,7 +98,11 @@ fn examine(image: &Image<'_>, found: &Symbols) -> Result<Option<Finding>, ImageE
             }
         }
     }
-    Ok(Some(Finding::Hooks(hooks.into_plan(library.name, None))))
+    Ok(Some(Finding::Hooks(hooks.into_plan(
+        library.name,
+        None,
+        FoundBy::Symbol,
+    ))))
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use std::ops::Range;
 use memchr::memmem::Finder;
 
 use super::super::image::{Image, ImageError};
-use super::super::plan::{Finding, Function, SiteCost, Unsupported};
+use super::super::plan::{Finding, FoundBy, Function, SiteCost, Unsupported};
 use super::super::site::{Code, Placement};
 use super::super::symbols::{self, Symbols};
 use super::{Hooks, Runtime};
@@ -58,7 +58,8 @@ fn examine(image: &Image<'_>, _: &Symbols) -> Result<Option<Finding>, ImageError
             for &close in &close {
                 hook_close(&mut hooks, text, close)?;
             }
-            return Ok(Some(Finding::Hooks(hooks.into_plan("go", version(image)?))));
+            let plan = hooks.into_plan("go", version(image)?, FoundBy::Table);
+            return Ok(Some(Finding::Hooks(plan)));
         }
     }
     Ok(Some(unsupported(

@@ -14,7 +14,7 @@ mod unseen;
 use std::ops::Range;
 
 use super::image::{Image, ImageError};
-use super::plan::{Exit, Finding, Function, Hook, HookPlan, Site, SiteCost};
+use super::plan::{Exit, Finding, FoundBy, Function, Hook, HookPlan, Site, SiteCost};
 use super::site::{Code, PlacedExit, Placement};
 use super::symbols::Symbols;
 
@@ -134,10 +134,16 @@ impl<'a> Hooks<'a> {
         })
     }
 
-    fn into_plan(self, library: &'static str, version: Option<Box<str>>) -> HookPlan {
+    fn into_plan(
+        self,
+        library: &'static str,
+        version: Option<Box<str>>,
+        found_by: FoundBy,
+    ) -> HookPlan {
         HookPlan {
             library: library.into(),
             version,
+            found_by,
             hooks: self.hooks,
             evidence: self.evidence,
         }

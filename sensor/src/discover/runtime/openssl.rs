@@ -7,7 +7,7 @@
 //! three is taken, for the whole direction.
 
 use super::super::image::{Image, ImageError};
-use super::super::plan::{Finding, Function, SiteCost};
+use super::super::plan::{Finding, FoundBy, Function, SiteCost};
 use super::super::site::{Code, Placement};
 use super::super::symbols::{self, Symbols};
 use super::{Hooks, Runtime, silent};
@@ -107,14 +107,14 @@ fn examine(image: &Image<'_>, symbols: &Symbols) -> Result<Option<Finding>, Imag
         image,
         symbols,
         hooks: Hooks::new(image),
+        found_by: FoundBy::Symbol,
     };
     search.direction(&READ)?;
     search.direction(write)?;
     search.facts()?;
     let (library, version) = name(image)?;
-    Ok(Some(Finding::Hooks(
-        search.hooks.into_plan(library, version),
-    )))
+    let plan = search.hooks.into_plan(library, version, search.found_by);
+    Ok(Some(Finding::Hooks(plan)))
 }
 
 /// What the library calls itself. (libssl 3 leaves its version to libcrypto.)
@@ -170,6 +170,7 @@ struct Search<'s> {
     image: &'s Image<'s>,
     symbols: &'s Symbols,
     hooks: Hooks<'s>,
+    found_by: FoundBy,
 }
 
 impl Search<'_> {
@@ -184,10 +185,12 @@ impl Search<'_> {
             return Ok(());
         }
         if let Some(found) = self.internal(direction)? {
+            self.found_by = FoundBy::Pair;
             self.hooks.add(direction.internal, &found.0, &found.1);
             return Ok(());
         }
         if let Some(found) = self.in_method(direction)? {
+            self.found_by = FoundBy::Pair;
             self.hooks.add(direction.in_method, &found.0, &found.1);
             return Ok(());
         }

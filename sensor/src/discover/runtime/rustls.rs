@@ -5,7 +5,7 @@
 //! are hooked. What they encrypt for others than TLS is told apart where it happens.
 
 use super::super::image::{Image, ImageError};
-use super::super::plan::{Finding, Unsupported};
+use super::super::plan::{Finding, FoundBy, Unsupported};
 use super::super::symbols::Symbols;
 use super::{Hooks, Runtime, aead, ring};
 
@@ -35,7 +35,11 @@ fn examine(image: &Image<'_>, _: &Symbols) -> Result<Option<Finding>, ImageError
     let awslc = aead::hook_at(&mut hooks, &files)?;
     let ring = ring::hook(&mut hooks)?;
     if awslc || ring {
-        return Ok(Some(Finding::Hooks(hooks.into_plan("rustls", None))));
+        return Ok(Some(Finding::Hooks(hooks.into_plan(
+            "rustls",
+            None,
+            FoundBy::Pattern,
+        ))));
     }
     Ok(version.is_some().then(|| {
         Finding::Unsupported(Unsupported {

@@ -26,7 +26,8 @@ fn examine(image: &Image<'_>, symbols: &Symbols) -> Result<Option<Finding>, Imag
     if symbols.has(JVM) {
         return Ok(Some(unsupported(
             "java",
-            "TLS of a JVM is Java code, which has no native function to hook",
+            "JSSE has no native point to hook, its TLS is Java code: seen are calls by way of \
+             netty-tcnative, and those that go in plain to a gateway on this host",
         )));
     }
     if symbols.has(BEAM) {

@@ -34,6 +34,9 @@ pub struct Traffic {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Kernel {
     pub images: u64,
+    /// Of those: plaintext came, and what came was none.
+    pub verified: u64,
+    pub withdrawn: u64,
     pub refused: u64,
     pub unreadable: u64,
     pub untracked: u64,
@@ -101,11 +104,20 @@ impl Health {
         out.one(names::IMAGES, self.kernel.images);
         let Kernel {
             images: _,
+            verified,
+            withdrawn,
             refused,
             unreadable,
             untracked,
             processes,
         } = self.kernel;
+        out.add(
+            names::HOOKED,
+            [
+                ("state", "verified", verified),
+                ("state", "withdrawn", withdrawn),
+            ],
+        );
         out.add(
             names::RECORD_LOSS,
             [

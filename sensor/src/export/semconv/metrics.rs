@@ -179,6 +179,11 @@ pub const IMAGES: Metric = gauge(
     "{file}",
     "Files whose TLS functions are probed.",
 );
+pub const HOOKED: Metric = gauge(
+    "llmtap.images.judged",
+    "{file}",
+    "Files whose probes showed plaintext, and those that lost them because they did not.",
+);
 pub const RECORD_LOSS: Metric = counter(
     "llmtap.kernel.loss",
     "{record}",

@@ -1,6 +1,7 @@
 //! Calls a model server over TLS by rustls: `client PROVIDER TLS HTTP COUNT [stream]`, with
 //! PROVIDER `ring` or `aws-lc`, TLS `1.2` or `1.3`, HTTP `1` or `2`. All calls are made at
-//! once; each reply is printed as a line of JSON.
+//! once; each reply is printed as a line of JSON. With `stepped` instead of HTTP and COUNT
+//! see [`stepped`].
 
 use std::error::Error;
 use std::sync::Arc;
@@ -14,10 +15,15 @@ use serde_json::{Value, json};
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
+mod stepped;
+
 #[tokio::main]
 async fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    if let [provider, tls, "stepped"] = &arguments[..] {
+        return stepped::run(config(provider, tls)?);
+    }
     let [provider, tls, http, count, rest @ ..] = &arguments[..] else {
         return Err("client PROVIDER TLS HTTP COUNT [stream]".into());
     };
@@ -30,7 +36,7 @@ async fn main() -> Result<()> {
     Ok(())
 }
 
-fn client(provider: &str, tls: &str, http: &str) -> Result<Client> {
+fn config(provider: &str, tls: &str) -> Result<ClientConfig> {
     let provider: CryptoProvider = match provider {
         "ring" => ring::default_provider(),
         _ => aws_lc_rs::default_provider(),
@@ -43,10 +49,15 @@ fn client(provider: &str, tls: &str, http: &str) -> Result<Client> {
     for certificate in CertificateDer::pem_file_iter(std::env::var("SSL_CERT_FILE")?)? {
         roots.add(certificate?)?;
     }
-    let mut config = ClientConfig::builder_with_provider(Arc::new(provider))
+    let config = ClientConfig::builder_with_provider(Arc::new(provider))
         .with_protocol_versions(versions)?
         .with_root_certificates(roots)
         .with_no_client_auth();
+    Ok(config)
+}
+
+fn client(provider: &str, tls: &str, http: &str) -> Result<Client> {
+    let mut config = config(provider, tls)?;
     config.alpn_protocols = vec![match http {
         "2" => b"h2".to_vec(),
         _ => b"http/1.1".to_vec(),
@@ -59,14 +70,18 @@ fn client(provider: &str, tls: &str, http: &str) -> Result<Client> {
     Ok(builder.build()?)
 }
 
-async fn call(client: Client, streamed: bool) -> Result<Value> {
-    let body = json!({
+fn body(streamed: bool) -> Value {
+    json!({
         "model": "gpt-4o-mini",
         "stream": streamed,
         "stream_options": if streamed { json!({"include_usage": true}) } else { Value::Null },
         // Longer than one record.
         "messages": [{"role": "user", "content": "Grüße ".repeat(4000)}],
-    });
+    })
+}
+
+async fn call(client: Client, streamed: bool) -> Result<Value> {
+    let body = body(streamed);
     let url = format!("{}/chat/completions", std::env::var("OPENAI_BASE_URL")?);
     let request = client
         .post(url)
