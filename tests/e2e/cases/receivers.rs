@@ -8,6 +8,8 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use llmtap_e2e::{Call, Scene, Tap, variable};
 use serde_json::{Value, json};
 
@@ -86,7 +88,7 @@ fn run(scene: &Scene, arguments: &[&str]) -> Tap {
     all.extend(["--content", "full", "--otlp-batch-delay", "100ms"]);
     // Nobody's prices are known at an address of our own.
     let prices = scene.folder().join("prices.json");
-    let price = json!({"usd": {"input": 0.15, "output": 0.6}});
+    let price = json!({"usd": {"input": 0.15, "cache_read": 0.075, "output": 0.6}});
     let model = json!({"match": ["gpt-4o-mini"], "prices": [price]});
     let table = json!({
         "source": "this test", "retrieved": "2026-01-31",
@@ -277,10 +279,10 @@ fn mlflow() {
     let trace = call.0["trace_id"].as_str().expect("it has one");
     let path = format!("/api/3.0/mlflow/traces/get?trace_id=tr-{trace}");
     let answer = wait("the trace", || mlflow.json(&[], &path));
-    let trace = &answer["trace"];
-    let [span] = &trace["spans"].as_array().expect("spans")[..] else {
-        panic!("one span: {trace}");
-    };
+    // The server's side of the call is a span of the same trace.
+    let mut spans = answer["trace"]["spans"].as_array().expect("spans").iter();
+    let span = spans.find(|span| hex(&span["span_id"]) == call.0["span_id"]);
+    let span = span.expect("our span");
     let sent = |name: &str| call.attribute(name).clone();
     let (input, output) = (
         sent("gen_ai.usage.input_tokens"),
@@ -316,6 +318,13 @@ fn mlflow() {
         cost.is_some_and(|cost| (cost - ours).abs() < ours * 1e-6),
         "{cost:?} {ours}"
     );
+}
+
+/// An id that is given as bytes.
+fn hex(base64: &Value) -> String {
+    let bytes = STANDARD.decode(base64.as_str().expect("text"));
+    let bytes = bytes.expect("base64").into_iter();
+    bytes.map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// An attribute of a span, out of the wrapping that OTLP gives values.

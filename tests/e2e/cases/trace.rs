@@ -61,6 +61,14 @@ impl Service {
         }
     }
 
+    /// Requests at once, by which its threads show what they tell.
+    fn prove(&self) {
+        let all = questions("for a start").into_iter();
+        // In traces of their own.
+        let all: Vec<_> = all.map(|(q, trace)| (q, trace + 0x1000)).collect();
+        self.ask_all(&all);
+    }
+
     /// The calls and served requests of the service, so many of both together.
     fn spans(&self, tap: &Tap, count: usize) -> Vec<Call> {
         let pid = self.process.pid();
@@ -98,6 +106,16 @@ fn id(call: &Call, name: &str) -> String {
 
 fn is_served(call: &Call) -> bool {
     call.attribute("http.request.method").is_string()
+}
+
+/// Whether it is one of these calls, or one of the requests that they are for.
+fn is_about(call: &Call, questions: &[(String, u128)]) -> bool {
+    questions
+        .iter()
+        .any(|(question, trace)| match is_served(call) {
+            true => id(call, "trace_id") == format!("{trace:032x}"),
+            false => call.asked() == *question,
+        })
 }
 
 /// The call that asks `question`.
@@ -143,9 +161,13 @@ fn threads_tell_which_request_a_call_is_for() {
     let tap = Tap::tail(&["--served"]);
     let service = Service::python(&scene, "threads");
     service.warm_up();
+    service.prove();
     let questions = questions("question");
     service.ask_all(&questions);
-    let spans = service.spans(&tap, 2 * questions.len());
+    let pid = service.process.pid();
+    let spans = tap.calls(2 * questions.len(), |call| {
+        call.pid() == pid && is_about(call, &questions)
+    });
     for (question, trace) in &questions {
         let call = asking(&spans, question);
         assert_below(&spans, call, *trace, "thread", "high");
@@ -160,6 +182,7 @@ fn a_replay_joins_as_the_live_sensor_did() {
     let pid = service.process.pid().to_string();
     let record = Tap::record(&file, &["--all", "--pid", &pid]);
     service.warm_up();
+    service.prove();
     let questions = questions("question");
     service.ask_all(&questions);
     let ended = record.interrupt();
@@ -175,6 +198,7 @@ fn a_replay_joins_as_the_live_sensor_did() {
     let spans: Vec<Call> = lines
         .lines()
         .map(|line| Call(serde_json::from_str(line).expect("a line of JSON")))
+        .filter(|call| is_about(call, &questions))
         .collect();
     assert_eq!(spans.len(), 2 * questions.len());
     for (question, trace) in &questions {

@@ -80,7 +80,9 @@ impl Host {
     fn prove(&mut self) {
         for id in 1_000..1_010 {
             self.serve(id, 1, None);
+            self.serve(id + 100, 2, None);
             assert_eq!(self.answer(id, 1), None, "no call was made for it");
+            self.answer(id + 100, 2);
         }
     }
 
@@ -238,6 +240,18 @@ fn threads_of_go_tell_nothing() {
 #[test]
 fn threads_without_proof_tell_nothing() {
     let mut host = Host::new();
+    host.serve(1, 1, None);
+    host.serve(2, 2, None);
+    assert_eq!(host.call(3, 1, None).parent, None);
+}
+
+#[test]
+fn requests_one_at_a_time_prove_nothing() {
+    let mut host = Host::new();
+    for id in 1_000..1_010 {
+        host.serve(id, 1, None);
+        host.answer(id, 1);
+    }
     host.serve(1, 1, None);
     host.serve(2, 2, None);
     assert_eq!(host.call(3, 1, None).parent, None);

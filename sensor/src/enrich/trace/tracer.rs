@@ -30,8 +30,8 @@ pub(super) const MAX_CALLS: usize = 1 << 14;
 /// Client's ends of calls that may have another end on this host.
 pub(super) const MAX_ENDS: usize = 1 << 12;
 
-/// Requests that a process has answered by the thread that read them, and none by
-/// another, before its threads are trusted to tell its requests apart.
+/// Requests that a process has answered by the thread that read them while it had others in
+/// hand, and none by another, before its threads are trusted to tell its requests apart.
 const PROOF: u32 = 3;
 
 /// See the module.
@@ -65,7 +65,8 @@ pub(super) struct InHand {
 #[derive(Debug, Default)]
 struct Process {
     in_hand: Vec<CallId>,
-    /// Requests answered by the thread that read them.
+    /// Requests answered by the thread that read them, with others in hand: of one alone
+    /// that says little, whatever moves work from thread to thread leaves it where it is.
     steady: u32,
     /// Some request was answered by another thread than the one that read it.
     hands_over: bool,
@@ -130,7 +131,8 @@ impl Tracer {
             process.in_hand.retain(|id| *id != answer.id);
             match (in_hand.served.thread, answer.thread) {
                 (Some(read), Some(wrote)) if read == wrote => {
-                    process.steady = process.steady.saturating_add(1);
+                    let is_proof = u32::from(!process.in_hand.is_empty());
+                    process.steady = process.steady.saturating_add(is_proof);
                 }
                 (Some(_), Some(_)) => process.hands_over = true,
                 _ => {}
