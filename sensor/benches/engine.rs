@@ -4,6 +4,10 @@
 //! what it costs to read the JSON of the calls, found in the same traffic beforehand.
 //! Each capture is taken apart by how the responses of a connection are cut, so that
 //! streams of events do not hide behind documents.
+//!
+//! Where a machine is too busy for times, count instructions: `--once` does all but once,
+//! and `valgrind --tool=callgrind --toggle-collect='engine::engine' … --once --case TEXT`
+//! counts the engine's of the cases with TEXT in their name (`engine::parse`: the parser's).
 
 #[path = "../tests/support/allocator.rs"]
 mod allocator;
@@ -42,13 +46,21 @@ struct Case {
 }
 
 fn main() -> ExitCode {
-    // Cargo adds a flag of its own.
-    let files: Vec<String> = std::env::args()
-        .skip(1)
-        .filter(|a| a != "--bench")
-        .collect();
+    let (mut files, mut runs, mut only) = (Vec::new(), RUNS, String::new());
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            // Cargo adds a flag of its own.
+            "--bench" => {}
+            "--once" => runs = 1,
+            "--case" => only = arguments.next().unwrap_or_default(),
+            _ => files.push(argument),
+        }
+    }
     if files.is_empty() {
-        eprintln!("usage: engine CAPTURE…; `cargo xtask bench engine` makes some");
+        eprintln!(
+            "usage: engine [--once] [--case TEXT] CAPTURE…; `cargo xtask bench engine` makes some"
+        );
         return ExitCode::from(2);
     }
     println!(
@@ -67,21 +79,24 @@ fn main() -> ExitCode {
         let name = Path::new(file).file_stem().unwrap_or_default();
         let name = name.to_string_lossy();
         for (kind, case) in cases(load(Path::new(file))) {
-            measure(&format!("{name} {kind}"), &case);
+            let name = format!("{name} {kind}");
+            if name.contains(&only) {
+                measure(&name, &case, runs);
+            }
         }
     }
     ExitCode::SUCCESS
 }
 
-fn measure(name: &str, case: &Case) {
-    let before = allocator::allocations();
-    let calls = engine(&case.trace, &mut |_| {});
-    let allocations = (allocator::allocations() - before) as f64;
+fn measure(name: &str, case: &Case, runs: usize) {
     let (mut taken, mut parsing) = (Duration::MAX, Duration::MAX);
+    let (mut calls, mut allocations) = (0, 0.0);
     // In turns, so that both meet the same noise.
-    for _ in 0..RUNS {
+    for _ in 0..runs {
         taken = taken.min(timed(|| {
-            black_box(engine(&case.trace, &mut |_| {}));
+            let before = allocator::allocations();
+            calls = black_box(engine(&case.trace));
+            allocations = (allocator::allocations() - before) as f64;
         }));
         parsing = parsing.min(timed(|| parse(&case.messages)));
     }
@@ -104,6 +119,7 @@ fn timed(work: impl FnOnce()) -> Duration {
 }
 
 /// What is no JSON costs its parser time as well.
+#[inline(never)]
 fn parse(messages: &[Vec<u8>]) {
     for message in messages {
         let _ = black_box(serde_json::from_slice::<IgnoredAny>(message));
@@ -148,8 +164,14 @@ fn load(file: &Path) -> Trace {
     trace
 }
 
+/// Feeds all of it; gives the number of calls.
+#[inline(never)]
+fn engine(trace: &Trace) -> u64 {
+    run(trace, &mut |_| {})
+}
+
 /// Feeds all of it; gives the number of calls, and each to `finished`.
-fn engine(trace: &Trace, finished: &mut dyn FnMut(&llmtap::llm::Call)) -> u64 {
+fn run(trace: &Trace, finished: &mut dyn FnMut(&llmtap::llm::Call)) -> u64 {
     let mut engine = Engine::new(Options {
         llm: llmtap::llm::Options { content: true },
         ..Options::default()
@@ -176,7 +198,7 @@ fn engine(trace: &Trace, finished: &mut dyn FnMut(&llmtap::llm::Call)) -> u64 {
 /// Takes a trace apart by how responses are cut; connections without a call are left out.
 fn cases(trace: Trace) -> BTreeMap<&'static str, Case> {
     let mut calls = HashSet::new();
-    engine(&trace, &mut |call| {
+    run(&trace, &mut |call| {
         calls.insert((call.connection, call.timing.start));
     });
     let mut connections = survey(&trace, &calls);

@@ -6,6 +6,9 @@
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
 
 use crate::time::Timestamp;
 
@@ -96,6 +99,8 @@ pub struct Origin {
     /// Name of the process's main thread.
     pub comm: Option<Box<str>>,
     pub exe: Option<Box<str>>,
+    /// `go`, whose programs move work from thread to thread; others are not told.
+    pub language: Option<Cow<'static, str>>,
     /// TLS library as a capture spells it (`openssl`, `boringssl`, `go`, `none`, …).
     pub tls: Option<Cow<'static, str>>,
     pub role: Option<Role>,
@@ -103,10 +108,44 @@ pub struct Origin {
     pub peer: Option<SocketAddr>,
     pub sni: Option<Box<str>>,
     pub alpn: Option<Box<str>>,
-    /// What the process calls itself or is run as, where it says so.
+    /// The command line, without what may authenticate somebody.
+    pub command_line: Option<Box<str>>,
+    /// Name of the user it runs as.
+    pub owner: Option<Box<str>>,
+    /// What the process calls itself, where it says so.
     pub service: Option<Box<str>>,
+    /// The systemd unit it runs in, a service or a scope.
+    pub unit: Option<Box<str>>,
     /// Id of the container it runs in.
     pub container: Option<Box<str>>,
+    /// What runs that: `docker`, `containerd`, `cri-o` or `podman`.
+    pub runtime: Option<Box<str>>,
+    /// Uid of the pod that the container is of.
+    pub pod_uid: Option<Box<str>>,
+    pub workload: Option<Arc<Workload>>,
+}
+
+/// What Kubernetes knows a process by. Unknown is `None` or empty.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Workload {
+    pub namespace: Box<str>,
+    pub pod: Box<str>,
+    pub container: Option<Box<str>>,
+    pub node: Option<Box<str>>,
+    /// Kind and name of whatever owns the pod, of its owner, and so on.
+    pub owners: Vec<(Box<str>, Box<str>)>,
+    /// Those that were asked for.
+    pub labels: Vec<(Box<str>, Box<str>)>,
+    /// Those that were asked for.
+    pub annotations: Vec<(Box<str>, Box<str>)>,
+}
+
+impl Workload {
+    /// Name of the uppermost owner, or of the pod that has none.
+    pub fn name(&self) -> &str {
+        self.owners.last().map_or(&self.pod, |(_, name)| name)
+    }
 }
 
 impl Origin {
@@ -117,27 +156,41 @@ impl Origin {
             tid,
             comm,
             exe,
+            language,
             tls,
             role,
             local,
             peer,
             sni,
             alpn,
+            command_line,
+            owner,
             service,
+            unit,
             container,
+            runtime,
+            pod_uid,
+            workload,
         } = newer;
         take(&mut self.pid, pid);
         take(&mut self.tid, tid);
         take(&mut self.comm, comm);
         take(&mut self.exe, exe);
+        take(&mut self.language, language);
         take(&mut self.tls, tls);
         take(&mut self.role, role);
         take(&mut self.local, local);
         take(&mut self.peer, peer);
         take(&mut self.sni, sni);
         take(&mut self.alpn, alpn);
+        take(&mut self.command_line, command_line);
+        take(&mut self.owner, owner);
         take(&mut self.service, service);
+        take(&mut self.unit, unit);
         take(&mut self.container, container);
+        take(&mut self.runtime, runtime);
+        take(&mut self.pod_uid, pod_uid);
+        take(&mut self.workload, workload);
     }
 }
 

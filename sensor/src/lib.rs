@@ -37,3 +37,9 @@ pub mod enrich;
 pub mod redact;
 
 pub mod export;
+
+// By this name the samples find it, here as in the program.
+#[cfg(test)]
+extern crate self as llmtap;
+#[cfg(test)]
+mod samples;

@@ -3,6 +3,8 @@
 use std::process::ExitCode;
 
 mod cmd;
+#[cfg(test)]
+mod samples;
 
 fn main() -> ExitCode {
     cmd::main()

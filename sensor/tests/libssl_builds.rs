@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use llmtap::discover::{self, Exit, Finding, Function, HookPlan, Site, SiteCost};
 
-use Function::{Read, ReadEx, Write, WriteEx, WriteEx2};
+use Function::{Read, ReadEx, Recv, Write, WriteEx, WriteEx2};
 
 /// What is known of one build.
 struct Build {
@@ -368,7 +368,7 @@ const OTHERS: &[Build] = &[
         &[
             (Write, Stepped),
             (Write, Stepped),
-            (Read, Stepped),
+            (Recv, Stepped),
             (Read, Stepped),
         ],
     ),
@@ -380,7 +380,7 @@ const OTHERS: &[Build] = &[
         &[
             (Write, Stepped),
             (Write, Stepped),
-            (Read, Stepped),
+            (Recv, Stepped),
             (Read, Stepped),
         ],
     ),
@@ -429,7 +429,7 @@ fn check_carriers(build: &Build) -> HookPlan {
     let context = format!("{}: {plan:#?}", build.directory);
     assert_eq!(plan.library, build.library, "{context}");
     assert_eq!(plan.version.as_deref(), build.version, "{context}");
-    let carrier = |f: Function| matches!(f, Read | ReadEx | Write | WriteEx | WriteEx2);
+    let carrier = |f: Function| matches!(f, Read | ReadEx | Recv | Write | WriteEx | WriteEx2);
     let carriers: Vec<_> = plan
         .hooks
         .iter()

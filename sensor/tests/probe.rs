@@ -12,6 +12,9 @@ use std::time::{Duration, Instant};
 use llmtap::event::{ConnectionId, Direction, Event, EventKind, Origin, Verdict};
 use llmtap::probe::{Image, Options, Pids, Sensor};
 
+#[path = "probe/links.rs"]
+mod links;
+
 /// One at a time: they share the machine's uprobes, and loads take memory.
 static TURN: Mutex<()> = Mutex::new(());
 
@@ -205,8 +208,12 @@ fn sensor_for(traffic: &Traffic, options: Options) -> Sensor {
 /// Sends one request of `length` over a connection of `kind` and compares.
 fn delivers_all(test: &str, kind: &str, order: &str) {
     let _turn = TURN.lock();
+    delivers_all_with(Options::default(), test, kind, order);
+}
+
+fn delivers_all_with(options: Options, test: &str, kind: &str, order: &str) {
     let mut traffic = Traffic::start(test);
-    let sensor = sensor_for(&traffic, Options::default());
+    let sensor = sensor_for(&traffic, options);
     traffic.order(kind);
     traffic.order(order);
     let mut seen = Seen::default();
@@ -220,7 +227,14 @@ fn delivers_all(test: &str, kind: &str, order: &str) {
 #[test]
 #[ignore = "needs root and the eBPF object"]
 fn eight_megabytes_in_one_tls_write() {
-    delivers_all("tls8", "tls", "send 8000000");
+    let _turn = TURN.lock();
+    for multi in [true, false] {
+        let options = Options {
+            multi,
+            ..Options::default()
+        };
+        delivers_all_with(options, "tls8", "tls", "send 8000000");
+    }
 }
 
 #[test]
@@ -437,6 +451,64 @@ fn addresses_of_servers_without_a_descriptor() {
     assert_eq!(known, [true; 12]);
 }
 
+/// A library of the name that programs map, and a process that has mapped it and calls
+/// nothing before it is told to.
+struct Mapped {
+    child: Child,
+    folder: PathBuf,
+}
+
+impl Mapped {
+    /// `calls`: in Python, with the library as `ssl`.
+    fn start(test: &str, source: &str, calls: &str) -> Self {
+        let folder = std::env::temp_dir().join(format!("llmtap-{test}-{}", std::process::id()));
+        fs::create_dir_all(&folder).expect("temporary folder");
+        let (file, library) = (folder.join("ssl.c"), folder.join("libssl.so"));
+        fs::write(&file, source).expect("writable");
+        let built = Command::new("cc")
+            .args(["-shared", "-fPIC", "-o"])
+            .args([&library, &file])
+            .status();
+        assert!(built.expect("a C compiler").success());
+        let start = "import ctypes, sys; ssl = ctypes.CDLL(sys.argv[1]); \
+            print('ready', flush=True); sys.stdin.readline()";
+        let mut child = Command::new("python3")
+            .args(["-c", &format!("{start}\n{calls}")])
+            .arg(&library)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("python3 is installed");
+        let mut line = String::new();
+        BufReader::new(child.stdout.as_mut().expect("piped"))
+            .read_line(&mut line)
+            .expect("text");
+        Self { child, folder }
+    }
+
+    fn options(&self) -> Options {
+        Options {
+            pids: Pids::Only(vec![self.child.id()]),
+            ..Options::default()
+        }
+    }
+
+    /// Lets it make its calls.
+    fn finish(&mut self) {
+        drop(self.child.stdin.take());
+        assert!(self.child.wait().expect("our own child").success());
+    }
+}
+
+impl Drop for Mapped {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
 /// `SSL_sendfile` as a program sees it that runs where the kernel does the encrypting.
 const SENDS_FILES: &str = "
     int SSL_read(void *ssl, void *buf, int num) { return 0; }
@@ -446,10 +518,6 @@ const SENDS_FILES: &str = "
     }";
 
 const CALLS: &str = "
-import ctypes, sys
-ssl = ctypes.CDLL(sys.argv[1])
-print('ready', flush=True)
-sys.stdin.readline()
 ssl.SSL_write(4096, b'head', 4)
 ssl.SSL_sendfile(4096, 1, 0, 1000, 0)
 ssl.SSL_sendfile(4096, -1, 0, 1000, 0)
@@ -460,34 +528,11 @@ ssl.SSL_write(4096, b'tail', 4)
 #[ignore = "needs root and the eBPF object"]
 fn a_file_that_never_was_in_memory_is_missing_at_its_place() {
     let _turn = TURN.lock();
-    let folder = std::env::temp_dir().join(format!("llmtap-file-{}", std::process::id()));
-    fs::create_dir_all(&folder).expect("temporary folder");
-    let (source, library) = (folder.join("ssl.c"), folder.join("libssl.so"));
-    fs::write(&source, SENDS_FILES).expect("writable");
-    let built = Command::new("cc")
-        .args(["-shared", "-fPIC", "-o"])
-        .args([&library, &source])
-        .status();
-    assert!(built.expect("a C compiler").success());
-    let mut child = Command::new("python3")
-        .args(["-c", CALLS])
-        .arg(&library)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("python3 is installed");
-    let mut line = String::new();
-    BufReader::new(child.stdout.as_mut().expect("piped"))
-        .read_line(&mut line)
-        .expect("text");
-    let pids = Pids::Only(vec![child.id()]);
-    let options = Options::default();
-    let sensor = Sensor::start(&Options { pids, ..options }).expect("root, and an object");
-    drop(child.stdin.take());
-    child.wait().expect("our own child");
+    let mut mapped = Mapped::start("file", SENDS_FILES, CALLS);
+    let sensor = Sensor::start(&mapped.options()).expect("root, and an object");
+    mapped.finish();
     let mut seen = Seen::default();
     seen.finish(sensor);
-    let _ = fs::remove_dir_all(&folder);
     let sides: Vec<&Side> = seen.write.values().collect();
     let [side] = sides[..] else {
         panic!("{} connections", sides.len())

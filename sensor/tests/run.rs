@@ -8,7 +8,7 @@ use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use llmtap_test_server::collector::{self, Behaviour, Collector};
@@ -490,6 +490,77 @@ fn an_outage_and_a_kill_lose_nothing() {
     assert_eq!((spans.len() as u64, ids.len() as u64), (CALLS, CALLS));
 }
 
+/// As a collector that is down for long has it: calls go on coming, and llmtap is killed
+/// and started again all the while.
+#[test]
+#[ignore = "takes long: cargo xtask bench outage"]
+fn a_long_outage_and_kills_lose_nothing() {
+    const RATE: u64 = 200;
+    const KILLS: u64 = 4;
+    let minutes = std::env::var("OUTAGE_MINUTES").ok();
+    let minutes: u64 = minutes.and_then(|text| text.parse().ok()).unwrap_or(10);
+    let each = minutes * 60 * RATE / KILLS;
+    let scene = Scene::new();
+    // Nobody listens at this port until the end.
+    let port = Collector::start(Behaviour::default())
+        .unwrap()
+        .address()
+        .port();
+    let endpoint = format!("http://127.0.0.1:{port}");
+    let arguments = [
+        "--otlp-endpoint",
+        &endpoint,
+        "--otlp-signals",
+        "traces",
+        "--prometheus",
+        "127.0.0.1:0",
+    ];
+    for kill in 0..KILLS {
+        let pipe = scene.named_pipe(&format!("{kill}.jsonl"));
+        let mut child = scene.run(&pipe, &arguments).spawn().unwrap();
+        let mut errors = BufReader::new(child.stderr.take().unwrap()).lines();
+        let mut lines = errors.by_ref().map(Result::unwrap);
+        let metrics = address_in(&lines.find(|l| l.contains("/metrics")).unwrap());
+        let mut writer = opened(&pipe);
+        writer.write_all(first_line().as_bytes()).unwrap();
+        let numbers: Vec<u64> = (kill * each + 1..=(kill + 1) * each).collect();
+        for second in numbers.chunks(RATE as usize) {
+            let calls: String = second.iter().map(|n| Exchange::new(*n).lines()).collect();
+            writer.write_all(calls.as_bytes()).unwrap();
+            thread::sleep(Duration::from_secs(1));
+        }
+        let all = (kill + 1) * each;
+        let waiting = format!("llmtap_export_queued{{exporter=\"traces\"}} {all}\n");
+        until(|| page(&metrics, "/metrics").contains(&waiting));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        println!("{all} calls wait in {} bytes", scene.spooled().len());
+    }
+    let calls = (KILLS * each) as usize;
+    let behaviour = Behaviour {
+        port,
+        ..Behaviour::default()
+    };
+    let collector = Collector::start(behaviour).unwrap();
+    let pipe = scene.pipe();
+    let mut child = scene.run(&pipe, &arguments).spawn().unwrap();
+    let mut writer = opened(&pipe);
+    writer.write_all(first_line().as_bytes()).unwrap();
+    let begun = Instant::now();
+    for tenth in 1..10 {
+        collector.spans(calls / 10 * tenth).unwrap();
+    }
+    let spans = collector.spans(calls).unwrap();
+    println!("{calls} calls came in {:?}", begun.elapsed());
+    drop(writer);
+    assert!(child.wait().unwrap().success());
+    let ids: BTreeSet<String> = spans
+        .iter()
+        .map(|(_, span)| text(&span.attributes, "gen_ai.response.id"))
+        .collect();
+    assert_eq!((spans.len(), ids.len()), (calls, calls));
+}
+
 #[test]
 fn another_attempt_is_linked_and_only_what_was_asked_for_is_dropped() {
     let scene = Scene::new();
@@ -628,40 +699,165 @@ fn without_a_way_out_it_says_so() {
     assert!(errors.contains("otlp.endpoint"), "{errors}");
 }
 
+/// A capture with one key in every place of a call, each a key of its own.
+fn planted() -> String {
+    let key = |place: &str| format!("sk-{place}-9876543210zyxwvutsrq");
+    let call = json!({"id": "call_1", "type": "function", "function": {
+        "name": "open", "arguments": json!({"secret": key("argument")}).to_string(),
+    }});
+    let body = json!({
+        "model": "gpt-4o-mini",
+        "user": key("user"),
+        "metadata": {"note": key("metadata")},
+        "messages": [
+            {"role": "system", "content": format!("Never say {}.", key("system"))},
+            {"role": "user", "content": [
+                {"type": "text", "text": format!("is {} a good key?", key("question"))},
+                {"type": "file", "file": {"filename": key("filename"), "file_data": "data:,x"}},
+                {"type": "image_url", "image_url": {"url": format!("https://a.example/?k={}", key("url"))}},
+            ]},
+            {"role": "assistant", "tool_calls": [call]},
+            {"role": "tool", "tool_call_id": "call_1", "content": key("result")},
+        ],
+        "tools": [{"type": "function", "function": {
+            "name": "open", "description": key("description"), "parameters": {"type": "object"},
+        }}],
+    });
+    let good = json!({
+        "id": "chatcmpl-1", "object": "chat.completion", "model": "gpt-4o-mini-2024-07-18",
+        "choices": [{"index": 0, "finish_reason": "tool_calls", "message": {
+            "role": "assistant", "content": key("answer"), "tool_calls": [call],
+        }}],
+        "usage": {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18},
+    });
+    let message = format!("Incorrect API key provided: {}.", key("error"));
+    let bad = json!({"error": {"message": message, "type": "invalid_request_error"}});
+    let fields = format!(
+        "host: api.openai.com\r\nauthorization: Bearer {}\r\nx-api-key: {}\r\n\
+         cookie: session={}\r\nx-custom: {}\r\nuser-agent: app/{}\r\n\
+         tracestate: vendor={}\r\ntraceparent: 00-{}-b7ad6b7169203331-01\r\n\
+         content-type: application/json",
+        key("authorization"),
+        key("apikey"),
+        key("cookie"),
+        key("field"),
+        key("agent"),
+        key("tracestate"),
+        "0af7651916cd43dd8448eb211c80319c",
+    );
+    let lines = [(200, good), (401, bad)].map(|(status, reply)| {
+        let request = format!(
+            "POST /{}/v1/chat/completions?key={} HTTP/1.1\r\n{fields}\r\n\
+             content-length: {}\r\n\r\n{body}",
+            key("path"),
+            key("query"),
+            body.to_string().len()
+        );
+        let response = format!(
+            "HTTP/1.1 {status} -\r\ncontent-type: application/json\r\nset-cookie: a={}\r\n\
+             content-length: {}\r\n\r\n{reply}",
+            key("setcookie"),
+            reply.to_string().len()
+        );
+        let open = json!({
+            "type": "open", "conn": status, "ts": 1, "pid": 4242, "comm": "shop",
+            "exe": "/usr/bin/shop", "tls": "openssl", "role": "client",
+            "command_line": format!("shop --with {}", key("command")),
+        });
+        let data = |ts: u64, dir: &str, text: &str| {
+            let data = base64::engine::general_purpose::STANDARD.encode(text);
+            json!({"type": "data", "conn": status, "ts": ts, "dir": dir, "len": text.len(), "data": data})
+        };
+        let close = json!({"type": "close", "conn": status, "ts": 4_000_000});
+        [
+            open,
+            data(1_000_000, "write", &request),
+            data(3_000_000, "read", &response),
+            close,
+        ]
+        .map(|line| format!("{line}\n"))
+        .concat()
+    });
+    first_line() + &lines.concat()
+}
+
+/// Places of a call that are content: their owner may ask for them.
+const CONTENT: [&str; 11] = [
+    "user",
+    "metadata",
+    "system",
+    "question",
+    "filename",
+    "url",
+    "result",
+    "description",
+    "answer",
+    "argument",
+    "error",
+];
+
 #[test]
 fn no_credential_comes_out_anywhere() {
-    let scene = Scene::new();
-    let capture = scene.capture(&[Exchange {
-        question: format!("is {CANARY} a good key?"),
-        ..Exchange::new(1)
-    }]);
-    let collector = Collector::start(Behaviour::default()).unwrap();
-    let (out, errors) = finished(scene.run(
-        &capture,
-        &[
-            "--otlp-endpoint",
-            &endpoint(&collector),
-            "--otlp-headers",
-            &format!("api-key={CANARY}"),
-            "--content",
-            "redacted",
-            "--semconv",
-            "both",
-            "--file-path",
-            "-",
-        ],
-    ));
-    assert!(out.contains("is [key] a good key?"), "{out}");
-    let exported = collector
-        .wait("all", |all| {
-            !collector::logs(all).is_empty() && !collector::spans(all).is_empty()
-        })
-        .unwrap();
-    let bodies: String = exported.iter().map(|e| format!("{:?}", e.body)).collect();
-    for (place, text) in [("output", out), ("errors", errors), ("requests", bodies)] {
-        assert!(!text.contains(&CANARY[10..]), "{place} has the credential");
+    for content in ["off", "redacted", "full"] {
+        let scene = Scene::new();
+        let capture = scene.path("capture.jsonl");
+        fs::write(&capture, planted()).unwrap();
+        let collector = Collector::start(Behaviour::default()).unwrap();
+        let (out, errors) = finished(scene.run(
+            &capture,
+            &[
+                "--otlp-endpoint",
+                &endpoint(&collector),
+                "--otlp-headers",
+                &format!("api-key={CANARY}"),
+                "--content",
+                content,
+                "--semconv",
+                "both",
+                "--file-path",
+                "-",
+            ],
+        ));
+        assert_eq!(out.contains("a good key?"), content != "off", "{out}");
+        assert!(out.contains("401") && out.contains("shop --with"), "{out}");
+        let exported = collector
+            .wait("all", |all| {
+                collector::spans(all).len() == 2
+                    && (content == "off" || !collector::logs(all).is_empty())
+            })
+            .unwrap();
+        let requests: String = exported.iter().map(|e| format!("{:?}", e.body)).collect();
+        let spooled = String::from_utf8_lossy(&scene.spooled()).into_owned();
+        for (place, text) in [
+            ("output", out),
+            ("errors", errors),
+            ("requests", requests),
+            ("spool", spooled),
+        ] {
+            assert!(!text.contains(&CANARY[10..]), "{place} has our own key");
+            // Found by their ends: what is cut is cut there.
+            for found in keys(&text) {
+                let is_asked_for = content == "full" && CONTENT.contains(&&*found);
+                assert!(
+                    is_asked_for,
+                    "content {content}: {place} has the key of {found}"
+                );
+            }
+        }
     }
-    assert!(!memmem(&scene.spooled(), &CANARY.as_bytes()[10..]));
+}
+
+/// Where the keys that are found in `text` were planted.
+fn keys(text: &str) -> BTreeSet<String> {
+    let ends = text.match_indices("-9876543210zyxwvutsrq");
+    ends.map(|(at, _)| {
+        text[..at]
+            .rsplit("sk-")
+            .next()
+            .unwrap_or_default()
+            .to_owned()
+    })
+    .collect()
 }
 
 /// The writing end of a pipe. That of reading is held, too, so that a reader which does

@@ -23,14 +23,31 @@ pub enum Bench {
     Probes(bench_probes::Options),
     /// What the engine costs: MB/s and allocations a call, against parsing JSON alone
     Engine,
+    /// What is lost while a collector is down under 200 calls a second, and llmtap is killed
+    /// now and then: nothing, or it fails
+    Outage {
+        /// How long it is down
+        #[arg(long, default_value_t = 10)]
+        minutes: u32,
+    },
 }
 
 pub fn run(bench: &Bench) -> Result<ExitCode> {
     match bench {
         Bench::Probes(options) => bench_probes::run(options)?,
         Bench::Engine => engine()?,
+        Bench::Outage { minutes } => outage(*minutes)?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn outage(minutes: u32) -> Result<()> {
+    shell::run(
+        shell::cargo()
+            .args(["test", "--locked", "--package", "llmtap", "--test", "run"])
+            .args(["--", "--ignored", "--nocapture", "a_long_outage"])
+            .env("OUTAGE_MINUTES", minutes.to_string()),
+    )
 }
 
 fn engine() -> Result<()> {

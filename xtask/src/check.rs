@@ -29,9 +29,10 @@ const OUTSIDE: &[&str] = &[
     "tokio",
     "anyhow",
     "aya",
+    "aya_obj",
 ];
 
-const NO_KERNEL: &[&str] = &["anyhow", "aya"];
+const NO_KERNEL: &[&str] = &["anyhow", "aya", "aya_obj"];
 
 /// In the order of the flow. A room that is not here may not exist.
 const ROOMS: &[Room] = &[

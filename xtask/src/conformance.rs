@@ -1,10 +1,10 @@
 //! Scores `llmtap replay` against recorded traffic, where the recordings are at hand.
 
-use std::io::{BufRead, BufReader};
+use std::num::NonZero;
 use std::path::Path;
-use std::process::Stdio;
+use std::thread;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use crate::report::Report;
 use crate::{install, shell};
@@ -32,50 +32,56 @@ pub fn run(llmtap: &Path) -> Result<Report> {
             report.add(skipped);
         }));
     }
-    let mut child = shell::command(install::python("conformance")?)
-        .arg(&check)
-        .arg("--llmtap")
-        .arg(llmtap)
-        // The floors are ours.
-        .args(["--floor", "0"])
-        .stdout(Stdio::piped())
-        .spawn()
-        .context("cannot start the conformance check")?;
-    let stdout = child.stdout.take().expect("invariant: stdout is piped");
-    let mut scores = Vec::new();
-    for line in BufReader::new(stdout).lines() {
-        let line = line?;
-        println!("{line}");
-        scores.extend(score(&line));
-    }
-    let status = child.wait()?;
-    println!("    the check ended with {status}");
-    Ok(judge(&scores))
+    let python = install::python("conformance")?;
+    let jobs = thread::available_parallelism().map_or(1, NonZero::get);
+    let of = ("conformance", jobs);
+    Ok(Report::of_each(
+        of,
+        &FLOORS,
+        |(name, _)| name,
+        |(name, floor)| {
+            let mut scenario = shell::command(&python);
+            scenario.arg(&check).arg("--llmtap").arg(llmtap);
+            // The floors are ours.
+            scenario.args(["--floor", "0", "--scenario", name]);
+            judge(name, *floor, &shell::output(&mut scenario)?)
+        },
+    ))
 }
 
-/// `(scenario, percent)` of a line such as `h1  2011/2031  99.02 %  stray 0  …`.
-fn score(line: &str) -> Option<(String, f64)> {
-    let mut words = line.split_whitespace();
-    let name = words.next()?;
-    let (good, total) = words.next()?.split_once('/')?;
-    let (good, total): (f64, f64) = (good.parse().ok()?, total.parse().ok()?);
-    (total > 0.0).then(|| (name.to_owned(), 100.0 * good / total))
+/// Whether a scenario reached its floor, without calls that nobody made.
+fn judge(name: &str, floor: f64, told: &str) -> Result<()> {
+    print!("{told}");
+    let score = told.lines().find_map(|line| Score::parse(name, line));
+    let score = score.context("no score")?;
+    let Score { percent, stray } = score;
+    ensure!(
+        percent >= floor,
+        "{percent:.2} %, at least {floor} % wanted"
+    );
+    ensure!(stray == 0, "{stray} calls that nobody made");
+    Ok(())
 }
 
-/// A scenario that gave no score has failed.
-fn judge(scores: &[(String, f64)]) -> Report {
-    let mut report = Report::default();
-    for (name, floor) in FLOORS {
-        let reached = scores.iter().find(|(n, _)| n == name).map(|(_, p)| *p);
-        match reached {
-            Some(percent) if percent >= floor => report.passed += 1,
-            Some(percent) => report.failed.push(format!(
-                "conformance/{name}: {percent:.2} %, at least {floor} % wanted"
-            )),
-            None => report.failed.push(format!("conformance/{name}: no score")),
-        }
+#[derive(Debug, PartialEq)]
+struct Score {
+    percent: f64,
+    stray: u64,
+}
+
+impl Score {
+    /// Of a line such as `h1  2011/2031  99.02 %  stray 0  …`.
+    fn parse(name: &str, line: &str) -> Option<Self> {
+        let mut words = line.split_whitespace();
+        words.next().filter(|word| *word == name)?;
+        let (good, total) = words.next()?.split_once('/')?;
+        let (good, total): (f64, f64) = (good.parse().ok()?, total.parse().ok()?);
+        let stray = words.skip_while(|word| *word != "stray").nth(1)?;
+        (total > 0.0).then_some(Self {
+            percent: 100.0 * good / total,
+            stray: stray.parse().ok()?,
+        })
     }
-    report
 }
 
 fn every_scenario(mut each: impl FnMut(&mut Report, String)) -> Report {
@@ -92,16 +98,23 @@ mod tests {
 
     #[test]
     fn reads_a_line_of_scores_and_no_other() {
-        let line = "h1-gap             990/1000   99.00 %   stray    0      12.0 MB in   0.4 s";
-        assert_eq!(score(line), Some(("h1-gap".into(), 99.0)));
-        assert_eq!(score("      3 differ in gen_ai.response.id"), None);
-        assert_eq!(score("h2   0/0   0.00 %"), None);
+        let line = "h1-gap             990/1000   99.00 %   stray    2      12.0 MB in   0.4 s";
+        let (percent, stray) = (99.0, 2);
+        assert_eq!(Score::parse("h1-gap", line), Some(Score { percent, stray }));
+        assert_eq!(Score::parse("h1", line), None);
+        assert_eq!(
+            Score::parse("3", "      3 differ in gen_ai.response.id"),
+            None
+        );
+        assert_eq!(Score::parse("h2", "h2   0/0   0.00 %   stray    0"), None);
     }
 
     #[test]
-    fn a_scenario_without_a_score_fails() {
-        let report = judge(&[("h1".into(), 1099.5)]);
-        assert_eq!(report.passed, 1);
-        assert_eq!(report.failed.len(), FLOORS.len() - 1);
+    fn a_low_score_a_stray_call_and_no_score_fail() {
+        let told = |good: u32, stray: u32| format!("h1   {good}/1000   0 %   stray   {stray}");
+        assert!(judge("h1", 99.5, &told(995, 0)).is_ok());
+        assert!(judge("h1", 99.5, &told(994, 0)).is_err());
+        assert!(judge("h1", 99.5, &told(1000, 1)).is_err());
+        assert!(judge("h1", 99.5, "what").is_err());
     }
 }

@@ -44,18 +44,48 @@ pub fn run(llmtap: &Path, filter: Option<&str>) -> Result<Report> {
         tests.args(["--skip", name]);
         report.add(Report::skip(name, "needs a JDK"));
     }
-    match runtimes::other_tls()? {
-        Some(packages) => {
-            tests.env("E2E_PACKAGES", packages);
-        }
-        None => {
-            let name = "runtimes::libraries";
-            tests.args(["--skip", name]);
-            report.add(Report::skip(name, "needs packages of Debian 12"));
+    for (name, variable, place) in [
+        (
+            "runtimes::libraries",
+            "E2E_PACKAGES",
+            runtimes::other_tls()?,
+        ),
+        (
+            "receivers::prometheus",
+            "E2E_PROMETHEUS",
+            runtimes::prometheus()?,
+        ),
+    ] {
+        match place {
+            Some(place) => {
+                tests.env(variable, place);
+            }
+            None => {
+                tests.args(["--skip", name]);
+                report.add(Report::skip(name, "needs packages of Debian 12"));
+            }
         }
     }
     report.add(libtest::run("e2e", &mut tests)?);
     Ok(report)
+}
+
+/// Runs those that send to large receivers.
+pub fn receivers(llmtap: &Path, filter: Option<&str>) -> Result<Report> {
+    if let Some(why) = hindrance() {
+        return Ok(Report::skip("receivers", why));
+    }
+    install::programs(&[("curl", "curl")])?;
+    libtest::run(
+        "receivers",
+        tests()
+            .args(["--", "--test-threads=1", "--ignored"])
+            .arg(format!("receivers::{}", filter.unwrap_or_default()))
+            .env("LLMTAP", llmtap)
+            .env("E2E_PYTHON", install::python("clients")?)
+            .env("E2E_PHOENIX", install::python("phoenix")?)
+            .env("E2E_MLFLOW", install::python("mlflow")?),
+    )
 }
 
 /// Runs those that need large downloads.
@@ -67,6 +97,7 @@ pub fn agents(llmtap: &Path, filter: Option<&str>) -> Result<Report> {
         "agents",
         tests()
             .args(["--", "--test-threads=1", "--ignored"])
+            .args(["--skip", "receivers::"])
             .args(filter)
             .env("LLMTAP", llmtap)
             .env("E2E_BUN", runtimes::bun(true)?)

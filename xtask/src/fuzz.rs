@@ -8,7 +8,6 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -175,28 +174,8 @@ impl Fuzzer {
     fn run(&self, targets: &[&Target], plan: &Plan, jobs: usize) -> Report {
         let (count, span) = (targets.len(), shell::seconds(plan.time));
         println!("==> fuzz {count} targets, {span} each, {jobs} at a time");
-        let queue = Mutex::new(targets.iter());
-        let report = Mutex::new(Report::default());
-        std::thread::scope(|scope| {
-            for _ in 0..jobs.max(1) {
-                scope.spawn(|| {
-                    loop {
-                        let next = queue.lock().expect("invariant: nothing panics").next();
-                        let Some(target) = next else { return };
-                        let result = self.one(target, plan);
-                        let mut report = report.lock().expect("invariant: nothing panics");
-                        match result {
-                            Ok(()) => report.passed += 1,
-                            Err(error) => {
-                                println!("{error:#}");
-                                report.failed.push(format!("fuzz/{}", target.name));
-                            }
-                        }
-                    }
-                });
-            }
-        });
-        report.into_inner().expect("invariant: nothing panics")
+        let run = |target: &&Target| self.one(target, plan);
+        Report::of_each(("fuzz", jobs), targets, |target| &target.name, run)
     }
 
     /// Runs one target until its time is over, or an input breaks it.

@@ -177,10 +177,10 @@ fn c_program(name: &str) -> Result<PathBuf> {
     Ok(program)
 }
 
-/// The folder in which packages of Debian's lie unpacked, and not installed: some would
-/// start a service. `None` where there are no such packages.
-pub fn unpacked(packages: &[&str]) -> Result<Option<PathBuf>> {
-    let home = shell::target("test-env/packages");
+/// The folder below `test-env/NAME` in which packages of Debian's lie unpacked, and not
+/// installed: some would start a service. `None` where there are no such packages.
+pub fn unpacked(name: &str, packages: &[&str]) -> Result<Option<PathBuf>> {
+    let home = shell::target(format!("test-env/{name}"));
     let stamp = home.join(".packages");
     let wanted = packages.join(" ");
     let root = home.join("root");

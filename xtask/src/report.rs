@@ -1,6 +1,10 @@
 //! What passed, failed and was skipped.
 
 use std::fmt;
+use std::sync::Mutex;
+use std::thread;
+
+use anyhow::Result;
 
 /// Results of tests; what did not pass is known by name.
 #[derive(Debug, Default)]
@@ -33,6 +37,38 @@ impl Report {
             why: why.into(),
         });
         report
+    }
+
+    /// Runs a check for each of `items`, so many at a time; one that fails is known as
+    /// `step/name`.
+    pub fn of_each<T: Sync>(
+        (step, jobs): (&str, usize),
+        items: &[T],
+        name: impl Fn(&T) -> &str + Sync,
+        check: impl Fn(&T) -> Result<()> + Sync,
+    ) -> Self {
+        let queue = Mutex::new(items.iter());
+        let report = Mutex::new(Self::default());
+        thread::scope(|scope| {
+            for _ in 0..jobs.max(1) {
+                scope.spawn(|| {
+                    loop {
+                        let next = queue.lock().expect("invariant: nothing panics").next();
+                        let Some(item) = next else { return };
+                        let result = check(item);
+                        let mut report = report.lock().expect("invariant: nothing panics");
+                        match result {
+                            Ok(()) => report.passed += 1,
+                            Err(error) => {
+                                let name = name(item);
+                                report.failed.push(format!("{step}/{name}: {error:#}"));
+                            }
+                        }
+                    }
+                });
+            }
+        });
+        report.into_inner().expect("invariant: nothing panics")
     }
 
     pub fn add(&mut self, other: Self) {

@@ -19,7 +19,7 @@ struct GoProgram {
     mode: &'static str,
 }
 
-const GO_PROGRAMS: [GoProgram; 4] = [
+const GO_PROGRAMS: [GoProgram; 5] = [
     GoProgram {
         name: "sdk",
         source: "sdk",
@@ -29,6 +29,12 @@ const GO_PROGRAMS: [GoProgram; 4] = [
     GoProgram {
         name: "plain",
         source: "plain",
+        toolchain: "local",
+        mode: "exe",
+    },
+    GoProgram {
+        name: "service",
+        source: "service",
         toolchain: "local",
         mode: "exe",
     },
@@ -58,6 +64,8 @@ pub fn go() -> Result<PathBuf> {
         "sdk/go.sum",
         "plain/main.go",
         "plain/go.mod",
+        "service/main.go",
+        "service/go.mod",
     ];
     let mut sources = files
         .map(|file| root.join("tests/e2e/go").join(file))
@@ -189,7 +197,12 @@ const OTHER_TLS: [&str; 14] = [
 
 /// Where they lie; `None` where they can't be had.
 pub fn other_tls() -> Result<Option<PathBuf>> {
-    install::unpacked(&OTHER_TLS)
+    install::unpacked("packages", &OTHER_TLS)
+}
+
+/// Where Prometheus and its promtool lie; `None` where they can't be had.
+pub fn prometheus() -> Result<Option<PathBuf>> {
+    install::unpacked("prometheus", &["prometheus"])
 }
 
 /// Interpreters that use the host's OpenSSL.

@@ -17,6 +17,9 @@ pub struct Options {
     /// Also run what needs large downloads (step `agents`)
     #[arg(long)]
     agents: bool,
+    /// Also send to receivers that are large downloads (step `receivers`)
+    #[arg(long)]
+    receivers: bool,
 }
 
 /// One step of the test command.
@@ -26,8 +29,9 @@ struct Step {
     run: fn(filter: Option<&str>) -> Result<Report>,
 }
 
-/// The step that is run on demand only.
+/// Steps that are run on demand only.
 const AGENTS: &str = "agents";
+const RECEIVERS: &str = "receivers";
 
 /// What is quick to fail comes first.
 const STEPS: &[Step] = &[
@@ -87,6 +91,11 @@ const STEPS: &[Step] = &[
         run: agents,
     },
     Step {
+        name: RECEIVERS,
+        what: "receivers of some hundred megabytes",
+        run: |filter| e2e::receivers(&build::sensor()?, filter),
+    },
+    Step {
         name: "vm",
         what: "the oldest kernel, in a virtual machine",
         run: |_| vm::boot("5.10", &build::sensor()?),
@@ -137,7 +146,12 @@ impl Options {
     /// Whether the step is to run, and the filter for its tests.
     fn chosen(&self, step: &str) -> Option<Option<&str>> {
         if self.only.is_empty() {
-            return (step != AGENTS || self.agents).then_some(None);
+            let is_wanted = match step {
+                AGENTS => self.agents,
+                RECEIVERS => self.receivers,
+                _ => true,
+            };
+            return is_wanted.then_some(None);
         }
         self.only
             .iter()
@@ -205,6 +219,7 @@ mod tests {
         let options = Options {
             only: vec!["format".into(), "e2e/curl".into()],
             agents: false,
+            receivers: false,
         };
         assert_eq!(options.chosen("format"), Some(None));
         assert_eq!(options.chosen("e2e"), Some(Some("curl")));
@@ -212,9 +227,11 @@ mod tests {
         let all = |agents| Options {
             only: vec![],
             agents,
+            receivers: false,
         };
         assert_eq!(all(false).chosen("unit"), Some(None));
         assert_eq!(all(false).chosen(AGENTS), None);
         assert_eq!(all(true).chosen(AGENTS), Some(None));
+        assert_eq!(all(true).chosen(RECEIVERS), None);
     }
 }

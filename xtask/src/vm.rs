@@ -24,7 +24,7 @@ const KERNELS: [(&str, &str); 3] = [
 ];
 
 /// What `tests/kernel/init` says of each kernel.
-const CHECKS: [&str; 6] = ["load", "sync", "streamed", "big", "bio", "unload"];
+const CHECKS: [&str; 7] = ["load", "links", "sync", "streamed", "big", "bio", "unload"];
 
 /// `cargo xtask vm`.
 pub fn run(options: &Options) -> Result<ExitCode> {

@@ -12,7 +12,7 @@ use crate::stash::{self, Call, Wrote};
 use crate::{arch, conn, emit, maps, read};
 
 /// How a function tells what it moved: by its result, or by `*done` where its result is 1.
-const BY_RESULT: u64 = 0;
+pub const BY_RESULT: u64 = 0;
 const BY_DONE: u64 = 2;
 /// The bytes never were in memory of the process.
 const FROM_FILE: u64 = 4;
@@ -49,7 +49,7 @@ pub fn ssl_sendfile(ctx: ProbeContext) -> u32 {
 }
 
 #[inline(always)]
-fn enter(ctx: &ProbeContext, function: u64, done: Option<usize>) -> u32 {
+pub fn enter(ctx: &ProbeContext, function: u64, done: Option<usize>) -> u32 {
     enter_with(ctx, function, 2, done)
 }
 

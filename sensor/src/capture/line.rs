@@ -4,10 +4,11 @@
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::event::{Direction, Origin, Role};
+use crate::event::{Direction, Origin, Role, Workload};
 
 /// A string that borrows from its line where it can.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -62,9 +63,23 @@ pub struct Open<'a> {
     #[serde(default, borrow)]
     pub alpn: Option<Text<'a>>,
     #[serde(default, borrow, skip_serializing_if = "Option::is_none")]
+    pub language: Option<Text<'a>>,
+    #[serde(default, borrow, skip_serializing_if = "Option::is_none")]
+    pub command_line: Option<Text<'a>>,
+    #[serde(default, borrow, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<Text<'a>>,
+    #[serde(default, borrow, skip_serializing_if = "Option::is_none")]
     pub service: Option<Text<'a>>,
     #[serde(default, borrow, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<Text<'a>>,
+    #[serde(default, borrow, skip_serializing_if = "Option::is_none")]
     pub container: Option<Text<'a>>,
+    #[serde(default, borrow, skip_serializing_if = "Option::is_none")]
+    pub runtime: Option<Text<'a>>,
+    #[serde(default, borrow, skip_serializing_if = "Option::is_none")]
+    pub pod_uid: Option<Text<'a>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workload: Option<Cow<'a, Workload>>,
 }
 
 #[derive(Debug, Deserialize, Serialize)]
@@ -160,8 +175,15 @@ impl<'a> Open<'a> {
             peer: origin.peer.map(address),
             sni: text(&origin.sni),
             alpn: text(&origin.alpn),
+            language: origin.language.as_deref().map(Text::from),
+            command_line: text(&origin.command_line),
+            owner: text(&origin.owner),
             service: text(&origin.service),
+            unit: text(&origin.unit),
             container: text(&origin.container),
+            runtime: text(&origin.runtime),
+            pod_uid: text(&origin.pod_uid),
+            workload: origin.workload.as_deref().map(Cow::Borrowed),
         }
     }
 
@@ -178,8 +200,15 @@ impl<'a> Open<'a> {
             peer: self.peer.and_then(|a| a.0.parse().ok()),
             sni: text(self.sni),
             alpn: text(self.alpn),
+            language: self.language.map(|l| Cow::Owned(l.0.into_owned())),
+            command_line: text(self.command_line),
+            owner: text(self.owner),
             service: text(self.service),
+            unit: text(self.unit),
             container: text(self.container),
+            runtime: text(self.runtime),
+            pod_uid: text(self.pod_uid),
+            workload: self.workload.map(|w| Arc::new(w.into_owned())),
         }
     }
 }

@@ -225,10 +225,11 @@ impl Sink {
 mod tests {
     use std::fs;
     use std::path::PathBuf;
+    use std::sync::Arc;
 
     use super::*;
     use crate::capture::Reader;
-    use crate::event::{Origin, Role};
+    use crate::event::{Origin, Role, Workload};
 
     /// A folder of its own, removed at the end.
     struct Folder(PathBuf);
@@ -271,7 +272,19 @@ mod tests {
             tls: Some("openssl".into()),
             role: Some(Role::Client),
             peer: "[::1]:443".parse().ok(),
+            language: Some("go".into()),
+            command_line: Some("python3 -m shop".into()),
+            owner: Some("www".into()),
             service: Some("shop".into()),
+            unit: Some("shop.service".into()),
+            container: Some("0a".into()),
+            runtime: Some("docker".into()),
+            pod_uid: Some("u".into()),
+            workload: Some(Arc::new(Workload {
+                pod: "shop-1".into(),
+                owners: vec![("Deployment".into(), "shop".into())],
+                ..Workload::default()
+            })),
             ..Origin::default()
         }
     }

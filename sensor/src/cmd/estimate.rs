@@ -78,7 +78,7 @@ mod tests {
     use llmtap::llm::call::{ChatMessage, Media, MediaSource, Part, Usage};
 
     use super::*;
-    use crate::cmd::tail::samples::enriched;
+    use crate::samples::enriched;
 
     fn uncounted(id: u64) -> EnrichedCall {
         let said = |text: &str| ChatMessage {

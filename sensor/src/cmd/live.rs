@@ -4,12 +4,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use llmtap::enrich::process;
-use llmtap::event::{ConnectionId, Event, EventKind, Verdict};
+use llmtap::event::{ConnectionId, Event, Verdict};
 use llmtap::export::metrics::health::Kernel;
 use llmtap::probe::{self, Judgement, Sensor};
 use llmtap::time::{ClockOffset, Timestamp};
 
+use super::config::schema::Kubernetes;
+use super::facts::Facts;
 use super::source::{Drained, Source};
 use super::tail::render::clean;
 
@@ -19,6 +20,7 @@ const LATENCY: Duration = Duration::from_millis(10);
 #[derive(Debug)]
 pub struct Live {
     sensor: Sensor,
+    facts: Facts,
     clock: ClockOffset,
     host: Option<String>,
     is_announced: bool,
@@ -26,19 +28,22 @@ pub struct Live {
 }
 
 impl Live {
-    pub fn start(options: &probe::Options) -> anyhow::Result<Self> {
+    pub fn start(options: &probe::Options, kubernetes: &Kubernetes) -> anyhow::Result<Self> {
         let options = probe::Options {
             findings: Some(findings()),
             ..options.clone()
         };
-        let sensor = Sensor::start(&options)
-            .context("cannot watch this host; `llmtap doctor` tells what it lacks")?;
         let host = rustix::system::uname()
             .nodename()
             .to_string_lossy()
             .into_owned();
+        // First, so that the cluster has told of its pods by the time probes are there.
+        let facts = Facts::gather(kubernetes, &host);
+        let sensor = Sensor::start(&options)
+            .context("cannot watch this host; `llmtap doctor` tells what it lacks")?;
         Ok(Self {
             sensor,
+            facts,
             clock: probe::clock_offset(),
             host: Some(host),
             is_announced: false,
@@ -69,13 +74,12 @@ impl Source for Live {
     }
 
     fn drain(&mut self, each: &mut dyn FnMut(Event<'_>)) -> anyhow::Result<Drained> {
-        let more = self.sensor.drain(&mut |mut event| {
-            if let EventKind::Open(origin) = &mut event.kind {
-                // At once: the process may be gone by the time its call ends.
-                process::fill(origin);
-            }
+        let Self { sensor, facts, .. } = self;
+        let more = sensor.drain(&mut |mut event| {
+            facts.add(&mut event);
             each(event);
         });
+        facts.tell(each);
         Ok(match more {
             true => Drained::More,
             false if self.is_stopped => Drained::End,

@@ -17,6 +17,7 @@ mod capture;
 mod config;
 mod doctor;
 mod estimate;
+mod facts;
 mod live;
 mod ls;
 mod pipeline;

@@ -1,6 +1,7 @@
 //! From a source to enriched calls: the one wiring of engine and joiner.
 
 use llmtap::engine::{Counters, Engine, Options, Output};
+use llmtap::enrich::service::Rules;
 use llmtap::enrich::{EnrichedCall, EnrichedRequest, Joiner};
 use llmtap::event::{ConnectionId, Event, Verdict};
 use llmtap::llm::CallId;
@@ -85,6 +86,11 @@ impl Pipeline {
     /// Applies to exchanges that begin from now on.
     pub fn set_options(&mut self, options: Options) {
         self.engine.set_options(options);
+    }
+
+    /// Names services by these rules.
+    pub fn name_services(&mut self, rules: Rules) {
+        self.joiner.name_services(rules);
     }
 }
 

@@ -80,6 +80,11 @@ impl Decoder {
         decoder
     }
 
+    /// Whether nobody named a coding.
+    pub fn is_identity(&self) -> bool {
+        self.stages.is_empty()
+    }
+
     /// Decodes a segment; what cannot be decoded comes out as a hole.
     pub fn decode(
         &mut self,

@@ -28,6 +28,8 @@ pub(super) enum Framer {
 pub(super) struct Undecided {
     by_type: Option<Kind>,
     limits: Limits,
+    /// Bytes that are announced.
+    expected: usize,
     held: Vec<u8>,
 }
 
@@ -82,8 +84,18 @@ impl Framer {
         Self::Undecided(Undecided {
             by_type: content_type.and_then(Kind::of_type),
             limits,
+            expected: 0,
             held: Vec::new(),
         })
+    }
+
+    /// So many bytes are announced.
+    pub fn expect(&mut self, bytes: usize) {
+        match self {
+            Self::Undecided(undecided) => undecided.expected = bytes,
+            Self::Whole(whole) => whole.expect(bytes),
+            _ => {}
+        }
     }
 
     fn of(kind: Kind, limits: Limits) -> Self {
@@ -134,6 +146,7 @@ impl Framer {
                     None => undecided.held = start.to_vec(),
                     Some(kind) => {
                         let mut framer = Self::of(kind, undecided.limits);
+                        framer.expect(undecided.expected);
                         framer.feed(start, units);
                         *self = framer;
                     }

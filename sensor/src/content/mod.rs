@@ -153,6 +153,15 @@ impl Content {
         Self::new(coding, Framer::undecided(content_type, limits), limits)
     }
 
+    /// So many bytes are announced, as by `Content-Length`. What is coded says nothing
+    /// about how many it will be.
+    pub fn expecting(mut self, bytes: Option<usize>) -> Self {
+        if let Some(bytes) = bytes.filter(|_| self.decoder.is_identity()) {
+            self.framer.expect(bytes);
+        }
+        self
+    }
+
     fn new(coding: Option<&str>, framer: Framer, limits: Limits) -> Self {
         let mut faults = Faults::default();
         Self {

@@ -209,6 +209,7 @@ impl Sse {
     /// Copies what is lent, as its bytes go away.
     fn keep(&mut self, lent: &mut Option<&[u8]>) {
         if let Some(data) = lent.take() {
+            make_room(&mut self.data);
             self.data.extend_from_slice(data);
             self.has_data = true;
         }
@@ -222,6 +223,7 @@ impl Sse {
         }
         let fits = self.admits(piece.len(), lent, units);
         if fits {
+            make_room(&mut self.line);
             self.line.extend_from_slice(piece);
         }
         fits
@@ -249,3 +251,12 @@ impl Sse {
 
 /// What is kept of a buffer between two events.
 const KEPT: usize = 64 << 10;
+/// Room for most events.
+const USUAL: usize = 512;
+
+/// Makes a buffer that is used for the first time as large as most have to be.
+fn make_room(buffer: &mut Vec<u8>) {
+    if buffer.capacity() == 0 {
+        buffer.reserve(USUAL);
+    }
+}

@@ -15,7 +15,16 @@ pub(super) struct Whole {
     missing: Missing,
 }
 
+/// Room that is made for what a peer announces, before it comes.
+const MOST_EXPECTED: usize = 16 << 10;
+
 impl Whole {
+    /// So many bytes are announced.
+    pub fn expect(&mut self, bytes: usize) {
+        self.head
+            .reserve(bytes.min(MOST_EXPECTED).min(self.limits.whole));
+    }
+
     pub fn new(mut limits: Limits) -> Self {
         limits.tail = limits.tail.min(limits.whole);
         Self {

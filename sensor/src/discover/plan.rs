@@ -110,6 +110,9 @@ pub enum Exit {
 pub enum Function {
     /// `(ssl, buf, num) -> bytes read, <= 0: none`
     Read,
+    /// NSPR's `PR_Recv(fd, buf, num, flags, …) -> bytes read`, where flags may say that
+    /// they are only looked at.
+    Recv,
     /// `(ssl, buf, num, *done) -> 1: ok`; also OpenSSL's internal read and its method slot.
     ReadEx,
     /// `(ssl, buf, num) -> bytes written`
@@ -161,7 +164,7 @@ impl Function {
     pub const fn wanted(self) -> Wanted {
         let (convention, arguments, result) = match self {
             Self::Read | Self::Write => (Convention::C, 3, true),
-            Self::ReadEx | Self::WriteEx => (Convention::C, 4, true),
+            Self::ReadEx | Self::WriteEx | Self::Recv => (Convention::C, 4, true),
             Self::WriteEx2 => (Convention::C, 5, true),
             Self::Free => (Convention::C, 1, false),
             Self::SetFd => (Convention::C, 2, false),

@@ -68,11 +68,12 @@ impl Exchange {
         let limits = shared.options.limits.content();
         let candidate = Draft::new(began, head, origin, shared.options.llm).map(|draft| {
             let coding = head.fields.coding();
+            let request = Content::whole(coding.as_deref(), limits);
             Box::new(Candidate {
                 role,
                 number: served,
                 draft,
-                request: Half::new(Content::whole(coding.as_deref(), limits)),
+                request: Half::new(request.expecting(head.fields.content_length())),
                 response: None,
                 call: None,
                 last: began,
@@ -279,7 +280,8 @@ impl Candidate {
         let kind = kind.or(self.draft.response_type());
         let coding = head.fields.coding();
         let content = Content::stream(kind, coding.as_deref(), limits);
-        self.response = Some(Half::new(content));
+        let length = head.fields.content_length();
+        self.response = Some(Half::new(content.expecting(length)));
     }
 
     fn response_body(&mut self, segment: Segment<'_>, context: &mut Context<'_>) {

@@ -41,7 +41,7 @@ use connection::Connection;
 /// What comes out of an engine.
 #[derive(Debug)]
 pub enum Output {
-    /// A request was read and is a call; what is known so far.
+    /// A request was read and is a call; what is known so far, but for its content.
     Started(Box<Call>),
     /// More text of the first choice.
     Text {
@@ -144,7 +144,7 @@ impl Engine {
             }
             return;
         }
-        if !self.connections.contains_key(&id) {
+        if self.is_full() && !self.connections.contains_key(&id) {
             self.make_room(out);
         }
         let connection = self
@@ -195,19 +195,19 @@ impl Engine {
         self.connections.len()
     }
 
-    /// Where the limit is reached, forgets the quarter that was silent longest, so
-    /// that the cost of looking for it is spread over that many new connections.
+    fn is_full(&self) -> bool {
+        self.connections.len() >= self.shared.options.limits.connections.max(1)
+    }
+
+    /// Forgets the quarter that was silent longest, so that the cost of looking for it is
+    /// spread over that many new connections.
     fn make_room(&mut self, out: &mut dyn FnMut(Output)) {
-        let most = self.shared.options.limits.connections.max(1);
-        if self.connections.len() < most {
-            return;
-        }
         let mut ages: Vec<_> = self
             .connections
             .values()
             .map(Connection::last_active)
             .collect();
-        let (_, newest_evicted, _) = ages.select_nth_unstable(most / 4);
+        let (_, newest_evicted, _) = ages.select_nth_unstable(self.connections.len() / 4);
         let newest_evicted = *newest_evicted;
         let old = |c: &Connection| c.last_active() <= newest_evicted;
         for (_, connection) in self.connections.extract_if(|_, c| old(c)) {

@@ -11,8 +11,12 @@ use crate::event::{ConnectionId, Event, EventKind, Origin};
 use crate::llm::Call;
 use crate::time::ClockOffset;
 
+mod command;
+mod container;
 pub mod cost;
+pub mod k8s;
 pub mod process;
+pub mod service;
 pub mod tokens;
 pub mod trace;
 
@@ -72,10 +76,19 @@ pub struct Joiner {
 /// What is known of each connection.
 #[derive(Debug, Default)]
 pub struct Origins {
-    known: HashMap<ConnectionId, Arc<Origin>>,
+    services: service::Rules,
+    known: HashMap<ConnectionId, Facts>,
     /// In the order of their opening; holds closed ones, too, for a while.
     opened: VecDeque<ConnectionId>,
     closed: VecDeque<ConnectionId>,
+}
+
+#[derive(Debug)]
+struct Facts {
+    /// With the name under which its service is reported.
+    origin: Arc<Origin>,
+    /// The name that the process gives itself.
+    declared: Option<Box<str>>,
 }
 
 impl Joiner {
@@ -90,6 +103,14 @@ impl Joiner {
             host,
             origins: Origins::default(),
             tracer: Tracer::new(seed),
+        }
+    }
+
+    /// Names services by these rules from now on.
+    pub fn name_services(&mut self, rules: service::Rules) {
+        self.origins.services = rules;
+        for facts in self.origins.known.values_mut() {
+            facts.name(&self.origins.services);
         }
     }
 
@@ -166,21 +187,45 @@ impl Origins {
     }
 
     fn of(&self, connection: ConnectionId) -> Arc<Origin> {
-        self.known.get(&connection).cloned().unwrap_or_default()
+        let facts = self.known.get(&connection);
+        facts
+            .map(|facts| Arc::clone(&facts.origin))
+            .unwrap_or_default()
     }
 
     fn open(&mut self, connection: ConnectionId, origin: &Origin) {
         if let Some(known) = self.known.get_mut(&connection) {
-            Arc::make_mut(known).update(origin.clone());
+            known.update(origin, &self.services);
             return;
         }
-        self.known.insert(connection, Arc::new(origin.clone()));
+        let mut facts = Facts {
+            origin: Arc::default(),
+            declared: None,
+        };
+        facts.update(origin, &self.services);
+        self.known.insert(connection, facts);
         self.opened.push_back(connection);
         if self.opened.len() > MAX_CONNECTIONS
             && let Some(oldest) = self.opened.pop_front()
         {
             self.known.remove(&oldest);
         }
+    }
+}
+
+impl Facts {
+    fn update(&mut self, newer: &Origin, services: &service::Rules) {
+        let origin = Arc::make_mut(&mut self.origin);
+        origin.service = self.declared.take();
+        origin.update(newer.clone());
+        self.declared.clone_from(&origin.service);
+        self.name(services);
+    }
+
+    fn name(&mut self, services: &service::Rules) {
+        let origin = Arc::make_mut(&mut self.origin);
+        origin.service.clone_from(&self.declared);
+        origin.service = services.service(origin);
     }
 }
 
@@ -227,6 +272,28 @@ mod tests {
         }
         assert_eq!(joiner.origin(ConnectionId(1)).pid, None);
         assert_eq!(joiner.origins.known.len(), MAX_CLOSED);
+    }
+
+    #[test]
+    fn services_are_renamed_while_their_connections_last() {
+        let mut joiner = Joiner::default();
+        let origin = Origin {
+            unit: Some("shop.service".into()),
+            ..Origin::default()
+        };
+        joiner.observe(&event(1, EventKind::Open(Box::new(origin))));
+        let service = |joiner: &Joiner| joiner.origin(ConnectionId(1)).service.clone();
+        assert_eq!(service(&joiner).as_deref(), Some("shop"));
+        joiner.name_services(service::Rules::new(vec![service::Rule {
+            unit: Some(service::Matcher::new("shop.*")),
+            name: "ruled".into(),
+            ..service::Rule::default()
+        }]));
+        assert_eq!(service(&joiner).as_deref(), Some("ruled"));
+        joiner.observe(&open(1, 7));
+        assert_eq!(service(&joiner).as_deref(), Some("ruled"));
+        joiner.name_services(service::Rules::default());
+        assert_eq!(service(&joiner).as_deref(), Some("shop"));
     }
 
     #[test]

@@ -105,7 +105,6 @@ impl<'a> Line<'a> {
 
     fn served(record: &'a ServedRecord) -> Self {
         let trace = record.trace();
-        let failed = record.answer().status.is_some_and(|status| status >= 500);
         Self {
             name: (&*record.served().method).into(),
             kind: "server",
@@ -115,7 +114,11 @@ impl<'a> Line<'a> {
             start_time_unix_nano: record.start_unix_nanos().to_string(),
             end_time_unix_nano: record.end_unix_nanos().to_string(),
             status: Status {
-                code: if failed { "error" } else { "unset" },
+                code: if record.has_failed() {
+                    "error"
+                } else {
+                    "unset"
+                },
                 message: None,
             },
             links: None,
@@ -399,7 +402,7 @@ mod tests {
         assert_eq!(
             line["resource"],
             json!({
-                "service.name": "python3",
+                "service.name": "python3.11",
                 "process.pid": 42,
                 "process.executable.name": "python3.11",
                 "process.executable.path": "/usr/bin/python3.11",

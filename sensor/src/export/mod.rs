@@ -17,8 +17,6 @@ pub mod message;
 pub mod metrics;
 pub mod otlp;
 pub mod retries;
-#[cfg(test)]
-pub(crate) mod samples;
 pub mod semconv;
 pub mod serve;
 pub mod spool;

@@ -103,8 +103,8 @@ fn asks_for_another(record: &Record) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::export::samples::record;
     use crate::llm::CallId;
+    use crate::samples::record;
 
     fn attempt(id: u64, start: u64, status: u16) -> Record {
         record(|call, _| {

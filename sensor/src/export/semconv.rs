@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::message::{Messages, OutputMessages, Parts};
 use crate::enrich::cost::Usd;
 use crate::enrich::trace::{Known, Trace};
-use crate::event::{Origin, Role};
+use crate::event::{Origin, Role, Workload};
 use crate::llm::Call;
 use crate::llm::call::{Request, Response, Timing, Usage, Value};
 use crate::redact::{Record, ServedRecord};
@@ -194,19 +194,49 @@ fn place<'a>(origin: &'a Origin, host: Option<&'a str>) -> Attributes<'a> {
     out.known("process.pid", origin.pid.map(i64::from));
     out.known("process.executable.name", file.or(origin.comm.as_deref()));
     out.known("process.executable.path", exe);
+    out.known("process.command_line", origin.command_line.as_deref());
+    out.known("process.owner", origin.owner.as_deref());
     out.known("container.id", origin.container.as_deref());
+    out.known("container.runtime.name", origin.runtime.as_deref());
+    out.known("llmtap.systemd.unit", origin.unit.as_deref());
+    out.known("k8s.pod.uid", origin.pod_uid.as_deref());
+    if let Some(workload) = origin.workload.as_deref() {
+        kubernetes(&mut out, workload);
+    }
     out.known("host.name", host);
     out
 }
 
-/// What the process calls itself, or else its name.
+fn kubernetes<'a>(out: &mut Attributes<'a>, workload: &'a Workload) {
+    out.set("k8s.namespace.name", &*workload.namespace);
+    out.set("k8s.pod.name", &*workload.pod);
+    out.known("k8s.container.name", workload.container.as_deref());
+    out.known("k8s.node.name", workload.node.as_deref());
+    for (kind, name) in &workload.owners {
+        let attribute = match &**kind {
+            "ReplicaSet" => "k8s.replicaset.name",
+            "Deployment" => "k8s.deployment.name",
+            "StatefulSet" => "k8s.statefulset.name",
+            "DaemonSet" => "k8s.daemonset.name",
+            "Job" => "k8s.job.name",
+            "CronJob" => "k8s.cronjob.name",
+            _ => continue,
+        };
+        out.set(attribute, &**name);
+    }
+    for (name, value) in &workload.labels {
+        out.set(format!("k8s.pod.label.{name}"), &**value);
+    }
+    for (name, value) in &workload.annotations {
+        out.set(format!("k8s.pod.annotation.{name}"), &**value);
+    }
+}
+
+/// What its service is called, or else its program.
 pub fn service_name(origin: &Origin) -> Option<&str> {
     let exe = || Path::new(origin.exe.as_deref()?).file_name()?.to_str();
-    origin
-        .service
-        .as_deref()
-        .or(origin.comm.as_deref())
-        .or_else(exe)
+    let service = origin.service.as_deref();
+    service.or_else(exe).or(origin.comm.as_deref())
 }
 
 /// All that is known of the call, under the names that are asked for.
@@ -380,6 +410,7 @@ fn server<'a>(out: &mut Attributes<'a>, record: &'a Record) {
     let (server, origin) = (&record.call().server, record.origin());
     out.known("server.address", server.address.as_deref());
     out.known("server.port", server.port.map(i64::from));
+    out.known("llmtap.server.region", server.region.as_deref());
     out.known("url.path", server.path.as_deref());
     out.known("http.response.status_code", server.status.map(i64::from));
     out.known("user_agent.original", server.user_agent.as_deref());

@@ -214,7 +214,7 @@ mod tests {
     use std::sync::mpsc;
 
     use super::*;
-    use crate::export::samples::record;
+    use crate::samples::record;
 
     /// Says what it takes, and takes only when it is told to.
     struct Slow {

@@ -15,6 +15,15 @@ pub struct Fields {
     text: String,
     /// Where in it the name and the value of each field end.
     ends: Vec<(usize, usize)>,
+    /// A bit for each name, see [`mark`]: most names that are asked for are not there.
+    names: u64,
+}
+
+/// One of 64 bits, by the length and the last letter of a name.
+fn mark(name: &str) -> u64 {
+    let last = name.as_bytes().last().copied().unwrap_or_default();
+    let place = name.len().wrapping_mul(5) ^ usize::from(last);
+    1 << (place % 64)
 }
 
 impl Fields {
@@ -23,6 +32,7 @@ impl Fields {
         Self {
             text: String::with_capacity(bytes),
             ends: Vec::with_capacity(fields),
+            names: 0,
         }
     }
 
@@ -33,6 +43,7 @@ impl Fields {
         self.text.push_str(name);
         let name = self.text.get_mut(start..).unwrap_or_default();
         name.make_ascii_lowercase();
+        self.names |= mark(name);
         let value = redact(name, value.trim_ascii());
         let name = self.text.len();
         self.text.push_str(&value);
@@ -46,7 +57,9 @@ impl Fields {
 
     /// Every value of `name` (given in lower case), in order.
     pub fn all<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a str> {
-        self.spans()
+        let may_be = self.names & mark(name) != 0;
+        let spans = may_be.then(|| self.spans()).into_iter().flatten();
+        spans
             .filter(|(span, _)| span.len() == name.len())
             .filter(|(span, _)| self.text.get(span.clone()) == Some(name))
             .map(|(_, span)| self.text.get(span).unwrap_or_default())
@@ -72,6 +85,11 @@ impl Fields {
         Some(codings.fold(Cow::Borrowed(first), |all, coding| {
             Cow::Owned(format!("{all}, {coding}"))
         }))
+    }
+
+    /// The length of the content as it crosses, where the head names it.
+    pub fn content_length(&self) -> Option<usize> {
+        self.first("content-length")?.parse().ok()
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {

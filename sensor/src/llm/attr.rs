@@ -64,6 +64,8 @@ pub(super) const RPC_STATUS: &str = "rpc.response.status_code";
 
 /// Attributes kept of one call.
 const MAX_ATTRIBUTES: usize = 96;
+/// Attributes of most calls.
+const USUAL_ATTRIBUTES: usize = 8;
 /// Bytes kept of the text of one attribute that is no content.
 const MAX_TEXT: usize = 1024;
 
@@ -77,13 +79,16 @@ impl Attributes {
         if let Some((_, slot)) = self.0.iter_mut().find(|(n, _)| *n == name) {
             *slot = value;
         } else if self.0.len() < MAX_ATTRIBUTES {
+            if self.0.is_empty() {
+                self.0.reserve(USUAL_ATTRIBUTES);
+            }
             self.0.push((name, value));
         }
     }
 
     /// Sets what is there and short enough to be a name or an id.
     pub(super) fn text(&mut self, name: impl Into<Name>, text: Str<'_>) {
-        if text.key().len() > MAX_TEXT {
+        if text.is_empty() || text.key().len() > MAX_TEXT {
             return;
         }
         let name = name.into();

@@ -51,6 +51,8 @@ pub struct Call {
 pub struct Server {
     pub address: Option<Box<str>>,
     pub port: Option<u16>,
+    /// Where in a cloud, as the host's name or the response says.
+    pub region: Option<Box<str>>,
     /// The request's path without query.
     pub path: Option<Box<str>>,
     pub status: Option<u16>,

@@ -208,8 +208,8 @@ impl Draft {
         self.reply.new_text()
     }
 
-    /// The call as far as it is known, once the request has been read.
-    pub fn started(&self, id: CallId, connection: ConnectionId, role: Role) -> Option<Call> {
+    /// The call as far as it is known, once the request has been read; without content.
+    pub fn started(&mut self, id: CallId, connection: ConnectionId, role: Role) -> Option<Call> {
         if !self.asked || self.route.as_ref()?.guessed {
             return None;
         }
@@ -220,9 +220,20 @@ impl Draft {
         };
         let server = self.frame.server.clone();
         let mut call = self.outline(id, connection, role, server, capture)?;
-        call.request = self.ask.request.clone();
+        call.request = self.bare_request();
         call.extra = self.ask.attributes.to_vec();
         Some(call)
+    }
+
+    /// A copy of the request without its content, most of which is dear to copy.
+    fn bare_request(&mut self) -> Request {
+        let request = &mut self.ask.request;
+        let system = std::mem::take(&mut request.system);
+        let messages = std::mem::take(&mut request.messages);
+        let tools = std::mem::take(&mut request.tools);
+        let bare = request.clone();
+        (request.system, request.messages, request.tools) = (system, messages, tools);
+        bare
     }
 
     /// The call, its exchange being over. `end`: when the last byte of the response

@@ -41,6 +41,7 @@ impl Frame {
         Self {
             provider: provider::identify(host, port),
             server: Server {
+                region: host.and_then(provider::region::of_host).map(Box::from),
                 address: address.or_else(|| socket.map(|socket| socket.ip().to_string().into())),
                 port,
                 path: head.target.is_some().then(|| head.path().into()),
@@ -71,6 +72,11 @@ impl Frame {
     pub(super) fn answered(&mut self, head: &ResponseHead) {
         self.inferred |= head.partial;
         self.server.status = head.status;
+        if self.server.region.is_none()
+            && let Some(value) = head.fields.first("x-ms-region")
+        {
+            self.server.region = provider::region::of_azure_field(value);
+        }
         self.server.request_id = fields::request_id(&head.fields);
         self.trailers(&head.fields);
         self.binary = head

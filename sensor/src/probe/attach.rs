@@ -10,15 +10,15 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-use aya::programs::uprobe::{UProbeLink, UProbeScope};
+use std::thread;
 
 use super::ProbeError;
 use super::go;
+use super::links::{self, Link};
 use super::load::{self, Programs};
 use super::tally::{Refutation, Tally};
 use crate::discover::process::{FileFacts, tls_files};
-use crate::discover::{Cache, Examined, Exit, Finding, Function, Hook, ImageError, Site};
+use crate::discover::{Cache, Examined, Exit, Finding, Function, Hook, ImageError};
 
 /// Files remembered; beyond, those without TLS are forgotten and looked at again.
 const MAX_IMAGES: usize = 1 << 16;
@@ -79,13 +79,14 @@ pub struct Image {
     pub withdrawn: Option<Refutation>,
     /// What came through its hooks.
     pub tally: Arc<Tally>,
-    links: Vec<UProbeLink>,
+    /// Probes set.
+    sites: usize,
 }
 
 impl Image {
     /// Probes in place.
     pub fn sites(&self) -> usize {
-        self.links.len()
+        self.sites
     }
 
     /// As a capture spells it.
@@ -102,6 +103,7 @@ struct Known {
     stamp: Stamp,
     /// `None`: nothing in it to probe.
     image: Option<Arc<Image>>,
+    links: Vec<Link>,
 }
 
 /// Every file that was looked at.
@@ -136,8 +138,19 @@ impl Images {
             return;
         }
         let finding = self.finding(file).ok().flatten();
-        let image = finding.map(|finding| Arc::new(attach(programs, file, path, finding)));
-        self.known().insert(id, Known { stamp, image });
+        let (image, links) = match finding {
+            Some(finding) => {
+                let (image, links) = attach(programs, file, path, finding);
+                (Some(Arc::new(image)), links)
+            }
+            None => (None, vec![]),
+        };
+        let known = Known {
+            stamp,
+            image,
+            links,
+        };
+        self.known().insert(id, known);
     }
 
     /// What a file holds. Nobody waits for a look at another file.
@@ -172,14 +185,19 @@ impl Images {
         let before = known.remove(&id);
         // It takes time to detach.
         drop(known);
-        drop(before);
+        links::end(before.into_iter().flat_map(|known| known.links));
         true
     }
 
     /// The image that a file was found to be.
     pub fn image(&self, file: &File) -> Option<Arc<Image>> {
+        self.looked_at(file)?
+    }
+
+    /// The same; `None` where nobody has looked at the file yet.
+    pub fn looked_at(&self, file: &File) -> Option<Option<Arc<Image>>> {
         let (id, _) = identify(file).ok()?;
-        self.known().get(&id)?.image.clone()
+        Some(self.known().get(&id)?.image.clone())
     }
 
     /// The files of a process that hold TLS, or that could not be looked at, each with what
@@ -202,16 +220,18 @@ impl Images {
             failures: vec![],
             withdrawn: Some(why),
             tally: Arc::clone(&image.tally),
-            links: vec![],
+            sites: 0,
         });
         let mut known = self.known();
         let is_it =
             |known: &&mut Known| known.image.as_ref().is_some_and(|i| Arc::ptr_eq(i, image));
         let place = known.values_mut().find(is_it);
-        let before = place.and_then(|known| known.image.replace(bare));
-        // It takes time to detach.
+        let Some(place) = place else { return };
+        place.image = Some(bare);
+        let links = std::mem::take(&mut place.links);
         drop(known);
-        drop(before);
+        // It takes time, which those who read records don't have.
+        thread::spawn(move || links::end(links));
     }
 
     pub fn all(&self) -> Vec<Arc<Image>> {
@@ -224,7 +244,7 @@ impl Images {
 
     pub fn detach(&self) {
         let all = std::mem::take(&mut *self.known());
-        drop(all);
+        links::end(all.into_values().flat_map(|known| known.links));
     }
 
     fn findings(&self) -> MutexGuard<'_, Cache> {
@@ -237,7 +257,12 @@ impl Images {
     }
 }
 
-fn attach(programs: &mut Programs, file: &File, path: &Path, finding: Finding) -> Image {
+fn attach(
+    programs: &mut Programs,
+    file: &File,
+    path: &Path,
+    finding: Finding,
+) -> (Image, Vec<Link>) {
     // This name leads to the open file, even if it has none of its own any more.
     let target = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
     let mut links = vec![];
@@ -250,14 +275,15 @@ fn attach(programs: &mut Programs, file: &File, path: &Path, finding: Finding) -
             }
         }
     }
-    Image {
+    let image = Image {
         path: path.to_owned(),
         finding,
         failures,
         withdrawn: None,
         tally: Arc::default(),
-        links,
-    }
+        sites: links.iter().map(Link::sites).sum(),
+    };
+    (image, links)
 }
 
 /// All probes of a hook, or none.
@@ -265,7 +291,7 @@ fn attach_hook(
     programs: &mut Programs,
     target: &Path,
     hook: &Hook,
-) -> Result<Vec<UProbeLink>, ProbeError> {
+) -> Result<Vec<Link>, ProbeError> {
     let Some(entry) = load::entry_program(hook.function) else {
         return Ok(vec![]);
     };
@@ -280,29 +306,10 @@ fn attach_hook(
             Exit::Return => std::slice::from_ref(&hook.entry),
             Exit::Sites(sites) => sites,
         };
-        for site in sites {
-            links.push(attach_site(programs, target, program, site)?);
-        }
+        links.extend(programs.probe(program, target, sites)?);
     }
-    links.push(attach_site(programs, target, entry, &hook.entry)?);
+    links.extend(programs.probe(entry, target, std::slice::from_ref(&hook.entry))?);
     Ok(links)
-}
-
-fn attach_site(
-    programs: &mut Programs,
-    target: &Path,
-    program: &'static str,
-    site: &Site,
-) -> Result<UProbeLink, ProbeError> {
-    let probe = programs.probe(program)?;
-    let attached = probe
-        .attach(site.offset, target, UProbeScope::AllProcesses)
-        .and_then(|link| probe.take_link(link));
-    attached.map_err(|source| ProbeError::Attach {
-        program,
-        offset: site.offset,
-        source: Box::new(source),
-    })
 }
 
 #[cfg(test)]

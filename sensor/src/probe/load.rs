@@ -5,14 +5,18 @@
 use std::path::Path;
 
 use aya::maps::{Map, MapData};
+use aya::programs::uprobe::UProbeScope;
 use aya::programs::{Program, ProgramError, RawTracePoint, UProbe};
+use aya::sys::SyscallError;
 use aya::{Ebpf, EbpfLoader};
 use llmtap_common::filter::mode;
 use llmtap_common::layout::KernelLayout;
 use zerocopy::IntoBytes;
 
+use super::links::{self, Link};
+use super::multi::Multi;
 use super::{Options, Pids, ProbeError, btf};
-use crate::discover::{Exit, Function};
+use crate::discover::{Exit, Function, Site};
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/llmtap-ebpf"));
 
@@ -23,7 +27,7 @@ const TRACEPOINTS: [(&str, &str); 3] = [
     ("syscall_exit", "sys_exit"),
 ];
 
-const PROBES: [&str; 21] = [
+const PROBES: [&str; 22] = [
     "aead_seal",
     "aead_seal_scatter",
     "aead_open",
@@ -42,6 +46,7 @@ const PROBES: [&str; 21] = [
     "ssl_sendfile",
     "ssl_returned",
     "ssl_returns",
+    "nspr_recv",
     "go_read",
     "go_write",
     "go_close",
@@ -51,6 +56,7 @@ const PROBES: [&str; 21] = [
 pub fn entry_program(function: Function) -> Option<&'static str> {
     match function {
         Function::Read => Some("ssl_read"),
+        Function::Recv => Some("nspr_recv"),
         Function::ReadEx => Some("ssl_read_ex"),
         Function::Write => Some("ssl_write"),
         Function::WriteEx => Some("ssl_write_ex"),
@@ -89,6 +95,8 @@ pub fn exit_program(function: Function, exit: &Exit) -> &'static str {
 #[derive(Debug)]
 pub struct Programs {
     ebpf: Ebpf,
+    /// `None`: each probe has a link of its own.
+    multi: Option<Multi>,
     /// Whether this kernel's types are known, which sockets and new files need.
     pub layout: bool,
 }
@@ -100,9 +108,14 @@ impl Programs {
         }
         let layout = btf::kernel_layout(Path::new(btf::VMLINUX));
         let mut ebpf = loaded(options, &layout.unwrap_or_default())?;
-        for name in PROBES {
-            let program: &mut UProbe = program(&mut ebpf, name)?;
-            program.load().map_err(|source| rejected(name, source))?;
+        // Without it, a hook too many is one that could not be attached.
+        let _ = links::allow_many();
+        let multi = options
+            .multi
+            .then(|| Multi::load(OBJECT, &ebpf, &PROBES))
+            .flatten();
+        if multi.is_none() {
+            load_probes(&mut ebpf)?;
         }
         for (name, _) in TRACEPOINTS {
             let program: &mut RawTracePoint = program(&mut ebpf, name)?;
@@ -110,6 +123,7 @@ impl Programs {
         }
         Ok(Self {
             ebpf,
+            multi,
             layout: layout.is_some(),
         })
     }
@@ -136,8 +150,44 @@ impl Programs {
         }
     }
 
-    pub fn probe(&mut self, name: &'static str) -> Result<&mut UProbe, ProbeError> {
-        program(&mut self.ebpf, name)
+    /// Sets probes at all `sites` of a file, or at none.
+    pub fn probe(
+        &mut self,
+        name: &'static str,
+        file: &Path,
+        sites: &[Site],
+    ) -> Result<Vec<Link>, ProbeError> {
+        let Some(multi) = &self.multi else {
+            return sites
+                .iter()
+                .map(|site| self.probe_one(name, file, site))
+                .collect();
+        };
+        let offsets: Vec<u64> = sites.iter().map(|site| site.offset).collect();
+        let Some(first) = offsets.first() else {
+            return Ok(vec![]);
+        };
+        let link = multi.link(name, file, &offsets).map_err(|io_error| {
+            // The kernel doesn't say which of them it was.
+            let call = "bpf_link_create";
+            not_attached(name, *first, SyscallError { call, io_error }.into())
+        })?;
+        Ok(vec![Link::Many(link, offsets.len())])
+    }
+
+    fn probe_one(
+        &mut self,
+        name: &'static str,
+        file: &Path,
+        site: &Site,
+    ) -> Result<Link, ProbeError> {
+        let probe: &mut UProbe = program(&mut self.ebpf, name)?;
+        let attached = probe
+            .attach(site.offset, file, UProbeScope::AllProcesses)
+            .and_then(|link| probe.take_link(link));
+        attached
+            .map(Link::One)
+            .map_err(|source| not_attached(name, site.offset, source))
     }
 
     /// A map of the object, to be written to.
@@ -193,6 +243,14 @@ fn loaded(options: &Options, layout: &KernelLayout) -> Result<Ebpf, ProbeError> 
     Ok(ebpf)
 }
 
+fn load_probes(ebpf: &mut Ebpf) -> Result<(), ProbeError> {
+    for name in PROBES {
+        let program: &mut UProbe = program(ebpf, name)?;
+        program.load().map_err(|source| rejected(name, source))?;
+    }
+    Ok(())
+}
+
 fn program<'a, T>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut T, ProbeError>
 where
     &'a mut T: TryFrom<&'a mut Program, Error = ProgramError>,
@@ -204,6 +262,14 @@ where
 fn rejected(program: &'static str, source: ProgramError) -> ProbeError {
     ProbeError::Program {
         program,
+        source: Box::new(source),
+    }
+}
+
+fn not_attached(program: &'static str, offset: u64, source: ProgramError) -> ProbeError {
+    ProbeError::Attach {
+        program,
+        offset,
         source: Box::new(source),
     }
 }

@@ -4,7 +4,7 @@
 //! not know: HTTP; what a payload means.
 //!
 //! ```text
-//! load (programs, maps) -> watch (processes) -> attach (a file once)
+//! load (programs, maps) -> watch (processes) -> attach (a file once) -> links
 //! spool (the ring) -> record (bytes to types) -> connections -> Event
 //! ```
 //!
@@ -32,6 +32,7 @@
 
 mod aside;
 mod attach;
+mod bpf;
 mod btf;
 mod clock;
 mod connections;
@@ -39,7 +40,9 @@ mod error;
 #[doc(hidden)]
 pub mod fuzz;
 mod go;
+mod links;
 mod load;
+mod multi;
 mod origin;
 mod pending;
 mod process;
@@ -77,6 +80,9 @@ pub struct Options {
     /// only the end of each call is.
     pub turn_limit: u64,
     pub pids: Pids,
+    /// Whether one link may hold many probes where the kernel can do that, so that they are
+    /// gone sooner in the end.
+    pub multi: bool,
     /// Where it is kept what was found in which file, so that the next start is quicker.
     pub findings: Option<PathBuf>,
 }
@@ -97,6 +103,7 @@ impl Default for Options {
             backlog_bytes: backlog_bytes(),
             turn_limit: 16 << 20,
             pids: Pids::Every,
+            multi: true,
             findings: None,
         }
     }

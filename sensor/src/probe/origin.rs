@@ -4,16 +4,26 @@
 
 use llmtap_common::record::Opening;
 
+use super::attach::Images;
 use super::process::{Library, Processes};
 use super::record;
 use crate::event::Origin;
 
 /// `library`: what encrypts it, where that is known.
-pub fn origin(opening: &Opening, library: Option<&Library>, processes: &mut Processes) -> Origin {
+pub fn origin(
+    opening: &Opening,
+    library: Option<&Library>,
+    processes: &mut Processes,
+    images: &Images,
+) -> Origin {
     let library = if is_plain(opening) {
         Some("none".into())
     } else {
         library.map(|library| library.name.clone())
+    };
+    let is_go = match library.as_deref() {
+        Some("none") => processes.is_go(opening.pid, images),
+        library => library == Some("go"),
     };
     let identity = processes.identity(opening.pid);
     let addresses = record::addresses(&opening.socket);
@@ -23,6 +33,7 @@ pub fn origin(opening: &Opening, library: Option<&Library>, processes: &mut Proc
         // A process may be gone before anyone could ask who it was.
         comm: identity.comm.clone().or_else(|| thread_name(opening)),
         exe: identity.exe.clone(),
+        language: is_go.then_some("go".into()),
         tls: library.map(|name| String::from(name).into()),
         local: addresses.map(|(local, _)| local),
         peer: addresses.map(|(_, peer)| peer),

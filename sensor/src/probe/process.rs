@@ -41,6 +41,8 @@ pub struct Identity {
     pub exe: Option<Box<str>>,
     /// Where which TLS library is mapped.
     libraries: Vec<(Range<u64>, Library)>,
+    /// Whether it is a program of Go; `None` until its file has been looked at.
+    is_go: Option<bool>,
 }
 
 /// A TLS library.
@@ -77,6 +79,7 @@ pub fn identity(pid: u32) -> Identity {
         comm: comm.map(|c| String::from_utf8_lossy(c.trim_ascii_end()).into()),
         exe: exe.map(|e| e.to_string_lossy().trim_end_matches(" (deleted)").into()),
         libraries: vec![],
+        is_go: None,
     }
 }
 
@@ -118,8 +121,21 @@ impl Processes {
         };
         found(&known.libraries).or_else(|| {
             known.libraries = libraries(pid, images);
-            found(&known.libraries).or_else(|| likely_library(instruction, images))
+            let exe = known.exe.as_deref();
+            found(&known.libraries).or_else(|| likely_library(exe, instruction, images))
         })
+    }
+
+    /// Whether the process is known to be a program of Go.
+    pub fn is_go(&mut self, pid: u32, images: &Images) -> bool {
+        let known = self.entry(pid);
+        if known.is_go.is_none()
+            && let Ok(Some((file, _))) = executable(pid)
+        {
+            let image = images.looked_at(&file);
+            known.is_go = image.map(|image| image.is_some_and(|i| i.library() == "go"));
+        }
+        known.is_go == Some(true)
     }
 }
 
@@ -132,19 +148,21 @@ fn libraries(pid: u32, images: &Images) -> Vec<(Range<u64>, Library)> {
     files.into_iter().filter_map(library).collect()
 }
 
-/// For a process that is gone: wherever a file is mapped, its probes stand at the same
-/// places in a page, so there may be only one library that this place belongs to.
-fn likely_library(instruction: u64, images: &Images) -> Option<Library> {
+/// For a process that is gone, which ran `exe`. Wherever a file is mapped, its probes stand
+/// at the same places in a page: it was the program itself, or a library that alone has one
+/// at this place.
+fn likely_library(exe: Option<&str>, instruction: u64, images: &Images) -> Option<Library> {
     let at_place = |hook: &Hook| hook.entry.offset % PAGE == instruction % PAGE;
-    let images = images.all();
-    let may_be = |image: &&Arc<Image>| match &image.finding {
+    let mut likely = images.all();
+    likely.retain(|image| match &image.finding {
         Finding::Hooks(plan) => image.sites() > 0 && plan.hooks.iter().any(at_place),
         Finding::Unsupported(_) => false,
-    };
-    let mut candidates = images.iter().filter(may_be);
-    let first = candidates.next()?;
-    let same = |other: &Arc<Image>| other.library() == first.library();
-    candidates.all(same).then(|| Library::of(first))
+    });
+    let is_own = |path: &Path| exe.is_some_and(|exe| path.to_str() == Some(exe));
+    let own = likely.iter().find(|image| is_own(&image.path));
+    let first = own.or_else(|| likely.first())?;
+    let same = |image: &Arc<Image>| image.library() == first.library();
+    (own.is_some() || likely.iter().all(same)).then(|| Library::of(first))
 }
 
 #[cfg(test)]

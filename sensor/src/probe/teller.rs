@@ -77,7 +77,7 @@ impl Teller {
                 if let Some(library) = &library {
                     self.witness.open(header.connection, pid, &library.tally);
                 }
-                let origin = origin(&opening, library.as_ref(), &mut self.processes);
+                let origin = origin(&opening, library.as_ref(), &mut self.processes, images);
                 let owner = (opening.pid, opening.key);
                 self.connections.open(header, owner, origin, sink);
             }

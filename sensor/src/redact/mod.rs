@@ -23,7 +23,7 @@ mod stream;
 
 use rewrite::Rewrite;
 pub use rewrite::{InvalidPattern, Patterns};
-pub use select::{Matcher, Rule, Selection, Share};
+pub use select::{Rule, Selection, Share};
 pub use stream::TextStream;
 
 /// How much of what people and models wrote is kept.
@@ -146,6 +146,11 @@ impl ServedRecord {
         self.share
     }
 
+    /// Whether the process could not answer.
+    pub fn has_failed(&self) -> bool {
+        self.answer.status.is_some_and(|status| status >= 500)
+    }
+
     pub fn served(&self) -> &Served {
         &self.served
     }
@@ -206,7 +211,7 @@ fn record(enriched: EnrichedCall, content: Content, rewrite: &Rewrite<'_>, share
         origin,
         host,
         clock,
-        trace,
+        mut trace,
         cost,
         is_estimated,
     } = enriched;
@@ -214,10 +219,13 @@ fn record(enriched: EnrichedCall, content: Content, rewrite: &Rewrite<'_>, share
         drop_content(&mut call);
     }
     rewrite.call(&mut call);
+    mask_fact(&mut call.server.path, rewrite);
+    mask_fact(&mut call.server.user_agent, rewrite);
+    mask_state(&mut trace, rewrite);
     Record {
         weight: weight(&call),
         call,
-        origin,
+        origin: without_keys(origin, rewrite),
         host,
         clock,
         trace,
@@ -237,19 +245,37 @@ fn served_record(enriched: EnrichedRequest, rewrite: &Rewrite<'_>, share: f64) -
         origin,
         host,
         clock,
-        trace,
+        mut trace,
     } = enriched;
-    if let Some(path) = &mut served.path {
-        rewrite.masked(path);
-    }
+    mask_fact(&mut served.path, rewrite);
+    mask_state(&mut trace, rewrite);
     ServedRecord {
         served,
         answer,
-        origin,
+        origin: without_keys(origin, rewrite),
         host,
         clock,
         trace,
         share,
+    }
+}
+
+fn without_keys(mut origin: Arc<Origin>, rewrite: &Rewrite<'_>) -> Arc<Origin> {
+    if let Some(masked) = origin.command_line.as_deref().and_then(|l| rewrite.fact(l)) {
+        Arc::make_mut(&mut origin).command_line = Some(masked.into());
+    }
+    origin
+}
+
+fn mask_fact(fact: &mut Option<Box<str>>, rewrite: &Rewrite<'_>) {
+    if let Some(masked) = fact.as_deref().and_then(|fact| rewrite.fact(fact)) {
+        *fact = Some(masked.into());
+    }
+}
+
+fn mask_state(trace: &mut Trace, rewrite: &Rewrite<'_>) {
+    if let Some(masked) = trace.state.as_deref().and_then(|s| rewrite.fact(s)) {
+        trace.state = Some(masked.into());
     }
 }
 

@@ -163,10 +163,20 @@ impl Rewrite<'_> {
         *text = string.into();
     }
 
-    pub(super) fn masked(&self, text: &mut Box<str>) {
+    fn masked(&self, text: &mut Box<str>) {
         if let Some(masked) = self.mask(text) {
             *text = masked.into();
         }
+    }
+
+    /// What is no content, with every find masked whatever becomes of content; `None` where
+    /// there is none.
+    pub(super) fn fact(&self, text: &str) -> Option<String> {
+        let always = Self {
+            mask: true,
+            ..*self
+        };
+        always.mask(text).filter(|masked| masked != text)
     }
 
     /// The text with every find masked, or `None` where nothing is to be masked.

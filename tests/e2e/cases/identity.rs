@@ -57,6 +57,10 @@ fn both_ends_are_two_objects() {
     assert_eq!(clients[0].pid(), pid);
     assert_eq!(servers[0].pid(), server.pid());
     assert_eq!(clients[0].said(), servers[0].said());
+    // One trace, in which the server's span stands below the client's.
+    assert_eq!(clients[0].0["trace_id"], servers[0].0["trace_id"]);
+    assert_eq!(clients[0].0["span_id"], servers[0].0["parent_span_id"]);
+    assert_eq!(servers[0].text("llmtap.trace.parent.source"), "peer");
 }
 
 #[test]
@@ -78,4 +82,25 @@ fn both_ends_are_one_line() {
     let ended = tap.interrupt();
     let lines = ended.output.lines().filter(|line| ends(line));
     assert_eq!(lines.count(), 2, "{}", ended.output);
+}
+
+#[test]
+fn the_process_is_known_by_more_than_its_number() {
+    let scene = Scene::new();
+    let tap = Tap::tail(&[]);
+    let (pid, _) = scene.curl(&[]).run();
+    let calls = tap.calls(1, |call| call.pid() == pid);
+    let resource = &calls[0].0["resource"];
+    assert_eq!(resource["process.executable.name"], "curl");
+    assert_eq!(resource["service.name"], "curl");
+    // The tests need root, and so does what they start run as it.
+    assert_eq!(resource["process.owner"], "root");
+    let line = resource["process.command_line"].as_str().expect("is known");
+    assert!(line.starts_with("curl --silent "), "{line}");
+    // The key stands in an argument, and so does the prompt.
+    assert!(
+        !line.contains("canary") && !line.contains("hello"),
+        "{line}"
+    );
+    assert!(line.contains("--header [secret]"), "{line}");
 }

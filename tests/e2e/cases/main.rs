@@ -8,12 +8,13 @@ mod library;
 mod lifecycle;
 mod listing;
 mod load;
-
 mod privacy;
 mod protocols;
+mod receivers;
 mod runtimes;
 mod rustls;
 mod sdk;
+mod trace;
 mod transports;
 
 use llmtap_e2e::{Call, Reply, Scene, Tap};

@@ -135,25 +135,31 @@ impl Collector {
 
     /// Waits for so many spans, and gives all.
     pub fn spans(&self, count: usize) -> Result<Vec<(Resource, Span)>> {
-        let exported = self.wait(&format!("{count} spans"), |all| spans(all).len() >= count)?;
+        let exported = self.wait(&format!("{count} spans"), |all| {
+            all_spans(all).count() >= count
+        })?;
         Ok(spans(&exported))
     }
 }
 
+fn all_spans(exported: &[Exported]) -> impl Iterator<Item = (Option<&Resource>, &Span)> {
+    let traces = exported.iter().filter_map(|request| match &request.body {
+        Signals::Traces(traces) => Some(traces),
+        _ => None,
+    });
+    let of_resources = traces.flat_map(|traces| &traces.resource_spans);
+    of_resources.flat_map(|of_resource| {
+        let spans = of_resource.scope_spans.iter().flat_map(|s| &s.spans);
+        spans.map(|span| (of_resource.resource.as_ref(), span))
+    })
+}
+
 /// The spans in requests, each with its resource.
 pub fn spans(exported: &[Exported]) -> Vec<(Resource, Span)> {
-    let mut all = Vec::new();
-    for request in exported {
-        let Signals::Traces(traces) = &request.body else {
-            continue;
-        };
-        for of_resource in &traces.resource_spans {
-            let resource = of_resource.resource.clone().unwrap_or_default();
-            let spans = of_resource.scope_spans.iter().flat_map(|s| &s.spans);
-            all.extend(spans.map(|span| (resource.clone(), span.clone())));
-        }
-    }
-    all
+    let owned = |(resource, span): (Option<&Resource>, &Span)| {
+        (resource.cloned().unwrap_or_default(), span.clone())
+    };
+    all_spans(exported).map(owned).collect()
 }
 
 /// The events in requests.

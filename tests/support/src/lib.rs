@@ -21,6 +21,7 @@ mod body;
 mod certificate;
 pub mod collector;
 mod event_stream;
+pub mod kubernetes;
 mod log;
 mod protobuf;
 mod reply;

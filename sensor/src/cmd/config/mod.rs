@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::str::FromStr as _;
 
 use anyhow::{Context as _, anyhow, bail};
 use clap::Args;
@@ -13,6 +14,7 @@ use serde_json::{Map, Value};
 pub mod keys;
 mod otel;
 pub mod schema;
+mod value;
 
 use keys::Overrides;
 use schema::Config;
@@ -121,6 +123,13 @@ fn check(config: &Config) -> anyhow::Result<()> {
     }
     if config.otlp.client_certificate.is_some() != config.otlp.client_key.is_some() {
         bail!("otlp.client_certificate and otlp.client_key go together");
+    }
+    let server = config.kubernetes.server.as_deref().map(http::Uri::from_str);
+    if server.is_some_and(|server| !server.is_ok_and(|uri| uri.authority().is_some())) {
+        bail!("kubernetes.server: an API server is at a URL");
+    }
+    if config.services.iter().any(|rule| rule.name.is_empty()) {
+        bail!("services: each rule has a name");
     }
     if config.spool.max_mib == 0 {
         bail!("spool.max_mib: what waits for a collector needs room");
@@ -235,6 +244,26 @@ mod tests {
         assert!(!header.contains("hunter2"), "{header}");
         let flag = format!("{:#}", loaded("", &["--otlp-protocol", "tcp"]).unwrap_err());
         assert!(flag.contains("--otlp-protocol"), "{flag}");
+    }
+
+    #[test]
+    fn what_the_types_do_not_say_is_checked() {
+        for file in [
+            "kubernetes: {server: 'no url'}",
+            "kubernetes: {server: /path}",
+            "services: [{unit: a}]",
+            "otlp: {batch_size: 0}",
+        ] {
+            let key = file.split(':').next().unwrap();
+            let error = loaded(file, &[]).unwrap_err().to_string();
+            assert!(error.contains(key), "{error}");
+        }
+        let flags = [
+            "--kubernetes-server=http://a:1",
+            "--kubernetes-labels=app,team",
+        ];
+        let config = loaded("", &flags).unwrap();
+        assert_eq!(config.kubernetes.labels, ["app", "team"]);
     }
 
     #[test]

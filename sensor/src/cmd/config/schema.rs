@@ -6,12 +6,11 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
 
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
-use crate::cmd::tail::filter;
+pub use super::value::{Ratio, Secret, Span};
 
 /// All of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -29,6 +28,9 @@ pub struct Config {
     pub prices: Vec<PathBuf>,
     /// Count tokens ourselves where the provider does not say
     pub estimate_tokens: bool,
+    pub kubernetes: Kubernetes,
+    /// Names of services; the first rule that matches a process decides
+    pub services: Vec<ServiceRule>,
     /// Resource attributes that everything gets which lacks them
     pub resource: BTreeMap<String, String>,
     /// Where Prometheus finds /metrics, and others /healthz and /readyz
@@ -45,6 +47,43 @@ pub struct Config {
     pub max_text: Option<usize>,
     /// What differs for some calls; the first rule that matches decides
     pub rules: Vec<Rule>,
+}
+
+/// The API server, which knows the pods of this node.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Kubernetes {
+    /// Ask it: by default in a pod, or where node or server is set
+    pub enabled: Option<bool>,
+    /// The name of this node; by default that in NODE_NAME, or else the host's
+    pub node: Option<String>,
+    /// Where it is; by default where the pod's service account or a kubeconfig says; http
+    /// is without credentials
+    pub server: Option<String>,
+    /// Labels of pods that are reported
+    pub labels: Vec<String>,
+    /// Annotations of pods that are reported
+    pub annotations: Vec<String>,
+}
+
+/// A name for the service of some processes. Patterns may have * for any characters.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ServiceRule {
+    /// Only programs of this path
+    pub executable: Option<String>,
+    /// Only command lines like this, as they are reported
+    pub command: Option<String>,
+    /// Only this systemd unit
+    pub unit: Option<String>,
+    /// Only processes of this user
+    pub owner: Option<String>,
+    /// Only pods of this namespace
+    pub namespace: Option<String>,
+    /// Only this Deployment, StatefulSet, DaemonSet, Job or CronJob, or pod that has none
+    pub workload: Option<String>,
+    /// What it is called
+    pub name: String,
 }
 
 /// The OpenTelemetry protocol.
@@ -209,19 +248,6 @@ pub enum ContentPlace {
     Both,
 }
 
-/// A text that is never shown.
-#[derive(Clone, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(transparent)]
-pub struct Secret(pub String);
-
-/// A time span, as 500ms, 10s, 2m or 1h.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Span(pub Duration);
-
-/// A number from 0 to 1.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Ratio(pub f64);
-
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -231,6 +257,8 @@ impl Default for Config {
             max_body_mib: 16,
             prices: Vec::new(),
             estimate_tokens: false,
+            kubernetes: Kubernetes::default(),
+            services: Vec::new(),
             resource: BTreeMap::new(),
             prometheus: None,
             otlp: Otlp::default(),
@@ -313,72 +341,5 @@ impl Default for Sampling {
             keep_errors: true,
             keep_slower_than: Some(Span::seconds(30)),
         }
-    }
-}
-
-impl Span {
-    const fn seconds(seconds: u64) -> Self {
-        Self(Duration::from_secs(seconds))
-    }
-}
-
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("***")
-    }
-}
-
-impl Serialize for Secret {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str("***")
-    }
-}
-
-impl Serialize for Span {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let millis = self.0.as_millis();
-        match millis % 1000 {
-            0 => serializer.collect_str(&format_args!("{}s", millis / 1000)),
-            _ => serializer.collect_str(&format_args!("{millis}ms")),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Span {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        filter::duration(&text)
-            .map(Self)
-            .map_err(serde::de::Error::custom)
-    }
-}
-
-impl JsonSchema for Span {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "Span".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "pattern": r"^[0-9.]+(ms|s|m|min|h)?$" })
-    }
-}
-
-impl<'de> Deserialize<'de> for Ratio {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let ratio = f64::deserialize(deserializer)?;
-        match (0.0..=1.0).contains(&ratio) {
-            true => Ok(Self(ratio)),
-            false => Err(serde::de::Error::custom("a share lies between 0 and 1")),
-        }
-    }
-}
-
-impl JsonSchema for Ratio {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "Ratio".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "number", "minimum": 0, "maximum": 1 })
     }
 }

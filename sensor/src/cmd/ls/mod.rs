@@ -11,6 +11,7 @@ use anyhow::Context as _;
 use clap::Args;
 use llmtap::engine::Options;
 
+use super::config::schema::Kubernetes;
 use super::live::Live;
 use super::pipeline::{Pipeline, Step};
 use super::source::{Drained, Source as _};
@@ -61,7 +62,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
 
 /// What a sensor sees in so long, or until it is to stop.
 pub fn watch(span: Duration, stop: &AtomicBool) -> anyhow::Result<Vec<Row>> {
-    let mut live = Live::start(&llmtap::probe::Options::default())?;
+    let mut live = Live::start(&llmtap::probe::Options::default(), &Kubernetes::default())?;
     let mut pipeline = Pipeline::new(Options::default(), &live);
     let mut calls = Calls::default();
     let until = Instant::now() + span;

@@ -10,6 +10,7 @@ use llmtap::capture::Writer;
 use llmtap::engine::{Engine, Options, Output};
 use llmtap::event::{ConnectionId, Event, Verdict};
 
+use super::config::schema::Kubernetes;
 use super::live::Live;
 use super::source::{Drained, Source};
 use super::stop_on_signals;
@@ -64,7 +65,10 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
             if !arguments.pid.is_empty() {
                 options.pids = llmtap::probe::Pids::Only(arguments.pid.clone());
             }
-            record(&mut Live::start(&options)?, arguments)
+            record(
+                &mut Live::start(&options, &Kubernetes::default())?,
+                arguments,
+            )
         }
     }
 }

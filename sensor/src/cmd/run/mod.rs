@@ -67,7 +67,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     match &arguments.replay {
         Some(file) => service.run(&mut Capture::open(file)?, &signals),
         None => {
-            let mut live = Live::start(&probes(&service.config))?;
+            let mut live = Live::start(&probes(&service.config), &service.config.kubernetes)?;
             service.run(&mut live, &signals)
         }
     }
@@ -150,6 +150,7 @@ impl Service {
     fn run(mut self, source: &mut dyn Source, signals: &Signals) -> anyhow::Result<()> {
         self.desk.patient = source.now().is_none();
         let mut pipeline = Pipeline::new(self.options(), source);
+        pipeline.name_services(selection::services(&self.config));
         let mut looked = None::<Instant>;
         let outcome = loop {
             if signals.stop.load(Ordering::Relaxed) {
@@ -159,6 +160,7 @@ impl Service {
             if signals.reload.swap(false, Ordering::Relaxed) {
                 self.reload();
                 pipeline.set_options(self.options());
+                pipeline.name_services(selection::services(&self.config));
             }
             let (accountant, desk) = (&self.accountant, &mut self.desk);
             let patient = desk.patient;
@@ -234,6 +236,9 @@ impl Service {
         desk.selection = selection;
         if config.pids != self.config.pids || config.max_body_mib != self.config.max_body_mib {
             eprintln!("llmtap: pids and max_body_mib change at the next start only");
+        }
+        if config.kubernetes != self.config.kubernetes {
+            eprintln!("llmtap: kubernetes changes at the next start only");
         }
         if (&config.prices, config.estimate_tokens)
             != (&self.config.prices, self.config.estimate_tokens)

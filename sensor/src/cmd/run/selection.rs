@@ -1,6 +1,7 @@
-//! From the configuration to what is kept of which calls.
+//! From the configuration to what is kept of which calls, and under which names.
 
-use llmtap::redact::{Content, Matcher, Patterns, Rule, Selection, Share};
+use llmtap::enrich::service::{self, Matcher};
+use llmtap::redact::{Content, Patterns, Rule, Selection, Share};
 
 use crate::cmd::config::schema::{self, Config, ContentLevel};
 
@@ -21,12 +22,32 @@ pub fn of(config: &Config) -> anyhow::Result<Selection> {
     })
 }
 
+/// The names of services.
+pub fn services(config: &Config) -> service::Rules {
+    service::Rules::new(config.services.iter().map(service).collect())
+}
+
+fn service(rule: &schema::ServiceRule) -> service::Rule {
+    service::Rule {
+        executable: matcher(rule.executable.as_deref()),
+        command: matcher(rule.command.as_deref()),
+        unit: matcher(rule.unit.as_deref()),
+        owner: matcher(rule.owner.as_deref()),
+        namespace: matcher(rule.namespace.as_deref()),
+        workload: matcher(rule.workload.as_deref()),
+        name: rule.name.as_str().into(),
+    }
+}
+
+fn matcher(pattern: Option<&str>) -> Option<Matcher> {
+    pattern.map(Matcher::new)
+}
+
 fn rule(rule: &schema::Rule) -> Rule {
-    let matcher = |pattern: &Option<String>| pattern.as_deref().map(Matcher::new);
     Rule {
-        service: matcher(&rule.service),
-        provider: matcher(&rule.provider),
-        path: matcher(&rule.path),
+        service: matcher(rule.service.as_deref()),
+        provider: matcher(rule.provider.as_deref()),
+        path: matcher(rule.path.as_deref()),
         drop: rule.drop,
         content: rule.content.map(content),
         hash: rule.hash,

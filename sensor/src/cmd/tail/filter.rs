@@ -92,8 +92,8 @@ pub fn duration(text: &str) -> Result<Duration, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::samples::record;
     use super::*;
+    use crate::samples::record;
 
     #[test]
     fn durations() {

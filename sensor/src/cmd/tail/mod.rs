@@ -6,6 +6,7 @@ use clap::Args;
 
 use super::account::Accounting;
 use super::capture::Capture;
+use super::config::schema::Kubernetes;
 use super::live::Live;
 use super::{Format, Printing};
 use filter::Filter;
@@ -17,7 +18,7 @@ mod output;
 mod pairs;
 pub mod render;
 #[cfg(test)]
-pub mod samples;
+mod samples;
 mod summary;
 mod text;
 pub mod watch;
@@ -65,7 +66,10 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let accountant = arguments.accounting.accountant()?;
     match &arguments.replay {
         Some(file) => watch::run(&mut Capture::open(file)?, &watch, accountant),
-        None => watch::run(&mut Live::start(&arguments.probes())?, &watch, accountant),
+        None => {
+            let mut live = Live::start(&arguments.probes(), &Kubernetes::default())?;
+            watch::run(&mut live, &watch, accountant)
+        }
     }
 }
 

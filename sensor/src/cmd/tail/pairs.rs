@@ -61,8 +61,8 @@ fn same_connection(a: &Record, b: &Record) -> Option<bool> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::samples::record;
     use super::*;
+    use crate::samples::record;
     use llmtap::event::Role;
 
     fn client(id: u64) -> Record {

@@ -398,8 +398,8 @@ fn truncated(text: &str, columns: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::samples::record;
     use super::*;
+    use crate::samples::record;
     use llmtap::llm::call::Failure;
 
     fn look(width: Option<usize>) -> Look {

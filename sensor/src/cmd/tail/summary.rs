@@ -68,8 +68,9 @@ impl fmt::Display for Summary {
 
 #[cfg(test)]
 mod tests {
-    use super::super::samples::{priced, record};
+    use super::super::samples::priced;
     use super::*;
+    use crate::samples::record;
 
     #[test]
     fn sums() {

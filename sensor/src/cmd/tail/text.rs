@@ -166,8 +166,8 @@ impl Printer for Text {
 
 #[cfg(test)]
 mod tests {
-    use super::super::samples::enriched;
     use super::*;
+    use crate::samples::enriched;
     use llmtap::redact::Content;
 
     fn printed(filter: Filter, steps: Vec<Step>) -> String {

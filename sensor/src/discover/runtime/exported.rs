@@ -49,7 +49,7 @@ const LIBRARIES: &[Library] = &[
         functions: &[
             ("PR_Send", Function::Write),
             ("PR_Write", Function::Write),
-            ("PR_Recv", Function::Read),
+            ("PR_Recv", Function::Recv),
             ("PR_Read", Function::Read),
             ("PR_Close", Function::Free),
         ],

@@ -40,6 +40,10 @@ impl Host {
             peer: address(peer),
             ..Origin::default()
         };
+        self.tell(connection, origin);
+    }
+
+    fn tell(&mut self, connection: u64, origin: Origin) {
         self.origins.observe(&Event {
             connection: ConnectionId(connection),
             at: Timestamp::default(),
@@ -204,6 +208,31 @@ fn threads_that_answer_what_they_read_tell_requests_apart() {
     assert_below(&b, &served_b, Known::Thread);
     assert_eq!(served_a.sampled, Some(true));
     assert_eq!(a.sampled, Some(true));
+}
+
+#[test]
+fn threads_of_go_tell_nothing() {
+    let mut host = Host::new();
+    host.prove();
+    host.serve(1, 1, None);
+    host.serve(2, 2, None);
+    host.open(3, PID, 40_000, 443);
+    let origin = Origin {
+        language: Some("go".into()),
+        ..Origin::default()
+    };
+    host.tell(3, origin);
+    assert_eq!(host.call(3, 1, None).parent, None);
+    host.answer(2, 2);
+    assert_eq!(known(&host.call(3, 1, None)), None, "it stays what it was");
+    host.tell(
+        4,
+        Origin {
+            language: Some("go".into()),
+            ..Origin::default()
+        },
+    );
+    assert_eq!(known(&host.call(4, 1, None)), Some(Known::Sole));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use super::{Known, Seed, Trace};
 use crate::engine::{Answered, Served};
 use crate::enrich::Origins;
-use crate::event::{ConnectionId, Role};
+use crate::event::{ConnectionId, Origin, Role};
 use crate::llm::call::TraceContext;
 use crate::llm::{Call, CallId};
 use crate::time::Timestamp;
@@ -174,9 +174,8 @@ impl Tracer {
 
     /// A call that the process makes.
     fn client(&mut self, call: &Call, origins: &Origins) -> Trace {
-        let pid = origins.of(call.connection).pid;
         let own = self.seed.place(call);
-        let parent = self.parent(call, pid);
+        let parent = self.parent(call, &origins.of(call.connection));
         let parent = parent.and_then(|(id, known)| Some((self.adopt(id)?, known)));
         let trace = match parent {
             Some((parent, known)) => own.below(&parent, known),
@@ -213,9 +212,9 @@ impl Tracer {
         trace
     }
 
-    /// The request in hand that `call` of process `pid` is made for, where that is known.
-    fn parent(&mut self, call: &Call, pid: Option<u32>) -> Option<(CallId, Known)> {
-        let process = self.processes.get(&pid?)?;
+    /// The request in hand that `call` of `origin`'s process is made for, where that is known.
+    fn parent(&mut self, call: &Call, origin: &Origin) -> Option<(CallId, Known)> {
+        let process = self.processes.get(&origin.pid?)?;
         let in_hand = || {
             let all = process.in_hand.iter().filter_map(|id| self.in_hand.get(id));
             all.filter(|h| h.served.began <= call.timing.start)
@@ -231,7 +230,9 @@ impl Tracer {
             return Some((forwarded.served.id, Known::Forwarded));
         }
         let own = |h: &&InHand| call.thread.is_some() && h.served.thread == call.thread;
-        if process.is_told_by(call.thread)
+        // Go runs whatever is ready on whichever thread is free.
+        if origin.language.as_deref() != Some("go")
+            && process.is_told_by(call.thread)
             && let Some(mine) = only(in_hand().filter(own))
         {
             return Some((mine.served.id, Known::Thread));

@@ -222,8 +222,8 @@ pub(crate) fn number(count: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::export::samples::record;
     use crate::export::semconv::metrics::Kind;
+    use crate::samples::record;
     use crate::time::Timestamp;
 
     fn metrics() -> Metrics {

@@ -270,8 +270,8 @@ fn structured(json: Json) -> AnyValue {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::export::samples::record;
     use crate::llm::call::{ChatMessage, Failure, Part};
+    use crate::samples::record;
 
     fn spoken() -> Record {
         record(|call, origin| {

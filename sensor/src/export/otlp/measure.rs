@@ -171,7 +171,7 @@ fn exemplar_of(exemplar: &Exemplar) -> ProtoExemplar {
 mod tests {
     use super::*;
     use crate::export::metrics::{Bounds, Metrics};
-    use crate::export::samples::record;
+    use crate::samples::record;
 
     #[test]
     fn services_become_resources() {

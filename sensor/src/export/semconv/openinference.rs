@@ -287,7 +287,7 @@ fn mime_type(text: &str) -> &'static str {
 mod tests {
     use super::super::{Conventions, spelled};
     use super::*;
-    use crate::export::samples::record;
+    use crate::samples::record;
 
     fn values(record: &Record, conventions: Conventions) -> Json {
         let attributes = spelled(record, conventions);

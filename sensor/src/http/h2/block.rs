@@ -109,7 +109,12 @@ impl Block {
 
     fn add(&mut self, field: Field<'_>) {
         self.count = self.count.saturating_add(1);
-        let Field::Known { name, value, .. } = field else {
+        let Field::Known {
+            name,
+            value,
+            dynamic,
+        } = field
+        else {
             self.unknown = self.unknown.saturating_add(1);
             return;
         };
@@ -124,6 +129,7 @@ impl Block {
         } else {
             let differs = |first: &str| first != &*redact(name, value.trim_ascii());
             self.contradicts |= is_singular(name) && self.fields.first(name).is_some_and(differs);
+            self.contradicts |= dynamic && name == "content-encoding" && !is_coded(value);
             self.fields.push(name, value);
         }
     }
@@ -150,6 +156,26 @@ impl Block {
     }
 }
 
+/// Whether a value names content codings that are in use. To take something else for one
+/// is to take the content for noise.
+fn is_coded(value: &str) -> bool {
+    const CODINGS: [&str; 11] = [
+        "gzip",
+        "br",
+        "zstd",
+        "deflate",
+        "identity",
+        "x-gzip",
+        "compress",
+        "x-compress",
+        "aws-chunked",
+        "dcb",
+        "dcz",
+    ];
+    let is_coding = |name: &str| CODINGS.iter().any(|c| c.eq_ignore_ascii_case(name));
+    value.split(',').map(str::trim_ascii).all(is_coding)
+}
+
 /// Fields whose values have to agree, should there be more than one.
 fn is_singular(name: &str) -> bool {
     const NAMES: [&str; 5] = [
@@ -160,4 +186,32 @@ fn is_singular(name: &str) -> bool {
         "host",
     ];
     NAMES.contains(&name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Block, Decoder};
+
+    #[test]
+    fn a_coding_that_is_none_shows_that_the_table_is_out_of_step() {
+        let coded = b"\x88\x5a\x04gzip";
+        // An entry was inserted unseen; what is named after the one that comes before it
+        // is named after another here.
+        let astray = b"\x88\x7e\x05req_9";
+        let mut decoder = Decoder::new();
+        let block = Block::decode(&mut decoder, coded, false);
+        assert_eq!(block.fields.coding().as_deref(), Some("gzip"));
+        let block = Block::decode(&mut decoder, astray, false);
+        assert_eq!(
+            (block.status, block.unknown, block.fields.coding()),
+            (Some(200), 1, None)
+        );
+        // One that was sent by name is what it is, known or not.
+        let own = b"\x88\x5a\x03foo";
+        let block = Block::decode(&mut decoder, own, false);
+        assert_eq!(
+            (block.unknown, block.fields.coding().as_deref()),
+            (0, Some("foo"))
+        );
+    }
 }

@@ -4,7 +4,7 @@ use super::{Ask, Dialect, Event, strings, user_message};
 use crate::llm::attr;
 use crate::llm::call::Part;
 use crate::llm::error;
-use crate::llm::json::{Bool, Int, Num, Raw, Str, parse, wire};
+use crate::llm::json::{Bool, Int, Num, Raw, Str, read, wire};
 use crate::llm::reply::Reply;
 use crate::llm::usage::Tokens;
 
@@ -52,7 +52,7 @@ impl Dialect for Completion {
     }
 
     fn request(&self, body: &str, ask: &mut Ask) {
-        let asked: Request<'_> = parse(body).unwrap_or_default();
+        let asked: Request<'_> = read(body);
         let request = &mut ask.request;
         request.model = asked.model.boxed();
         request.stream = asked.stream.0;
@@ -72,7 +72,7 @@ impl Dialect for Completion {
     }
 
     fn whole(&self, body: &str, reply: &mut Reply) {
-        let response: Response<'_> = parse(body).unwrap_or_default();
+        let response: Response<'_> = read(body);
         reply.recognised |= response.content.is_some() && response.stopped.0.is_some();
         reply.set_model(response.model);
         reply.text(0, None, response.content);

@@ -6,7 +6,7 @@ use super::{Ask, Dialect, Event, media, strings, user_message};
 use crate::llm::attr;
 use crate::llm::call::{ChatMessage, Name, Part};
 use crate::llm::error;
-use crate::llm::json::{Bool, Int, List, Num, Raw, Str, parse, wire};
+use crate::llm::json::{Bool, Int, List, Num, Raw, Str, read, wire};
 use crate::llm::reply::{Reply, ToolFragment};
 
 #[derive(Debug)]
@@ -77,7 +77,7 @@ impl Dialect for Conversations {
     }
 
     fn request(&self, body: &str, ask: &mut Ask) {
-        let asked: Request<'_> = parse(body).unwrap_or_default();
+        let asked: Request<'_> = read(body);
         let request = &mut ask.request;
         let arguments = &asked.arguments;
         request.model = asked.model.boxed();
@@ -103,7 +103,7 @@ impl Dialect for Conversations {
     }
 
     fn whole(&self, body: &str, reply: &mut Reply) {
-        let response: Response<'_> = parse(body).unwrap_or_default();
+        let response: Response<'_> = read(body);
         reply.recognised |= !response.outputs.is_empty();
         reply.conversation_id = response.conversation.boxed();
         reply.tokens.update(response.usage.tokens());
@@ -113,7 +113,7 @@ impl Dialect for Conversations {
     }
 
     fn event(&self, event: &Event<'_>, reply: &mut Reply) {
-        let told: Entry<'_> = parse(event.data).unwrap_or_default();
+        let told: Entry<'_> = read(event.data);
         match told.kind.key() {
             "conversation.response.started" => {
                 reply.recognised = true;

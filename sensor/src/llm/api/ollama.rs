@@ -4,7 +4,7 @@ use super::openai::content;
 use super::{Ask, Dialect, Event, strings, user_message};
 use crate::llm::call::{Name, Part};
 use crate::llm::error;
-use crate::llm::json::{Bool, Int, Num, Raw, Str, parse, wire};
+use crate::llm::json::{Bool, Int, Num, Raw, Str, read, wire};
 use crate::llm::reply::Reply;
 use crate::llm::usage::Tokens;
 
@@ -144,13 +144,13 @@ macro_rules! dialect {
             }
 
             fn request(&self, body: &str, ask: &mut Ask) {
-                let asked: Request<'_> = parse(body).unwrap_or_default();
+                let asked: Request<'_> = read(body);
                 asked.apply(ask);
                 ask.request.stream = asked.stream.0.or(if $streams { Some(true) } else { None });
             }
 
             fn whole(&self, body: &str, reply: &mut Reply) {
-                parse::<Response<'_>>(body).unwrap_or_default().apply(reply);
+                read::<Response<'_>>(body).apply(reply);
             }
 
             fn event(&self, event: &Event<'_>, reply: &mut Reply) {

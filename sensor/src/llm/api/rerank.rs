@@ -6,7 +6,7 @@ use super::{Ask, Dialect, Event, user_message};
 use crate::llm::attr;
 use crate::llm::call::{Part, Value};
 use crate::llm::error;
-use crate::llm::json::{List, Raw, Str, parse, wire};
+use crate::llm::json::{List, Raw, Str, read, wire};
 use crate::llm::reply::Reply;
 
 #[derive(Debug)]
@@ -43,7 +43,7 @@ impl Dialect for Rerank {
     }
 
     fn request(&self, body: &str, ask: &mut Ask) {
-        let asked: Request<'_> = parse(body).unwrap_or_default();
+        let asked: Request<'_> = read(body);
         ask.request.model = asked.model.boxed().or(ask.request.model.take());
         let documents: List<Raw<'_>> = asked.documents.parse();
         let counts = ask.whole && asked.documents.is_list();
@@ -60,7 +60,7 @@ impl Dialect for Rerank {
     }
 
     fn whole(&self, body: &str, reply: &mut Reply) {
-        let response: Response<'_> = parse(body).unwrap_or_default();
+        let response: Response<'_> = read(body);
         reply.recognised |= response.results.is_list();
         reply.set_id(response.id);
         reply.set_model(response.model);

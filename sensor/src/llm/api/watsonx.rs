@@ -2,7 +2,7 @@
 
 use super::{Ask, Dialect, Event, strings, user_message};
 use crate::llm::call::Part;
-use crate::llm::json::{Int, List, Num, Raw, Str, parse, wire};
+use crate::llm::json::{Int, List, Num, Raw, Str, read, wire};
 use crate::llm::reply::Reply;
 use crate::llm::usage::Tokens;
 
@@ -53,7 +53,7 @@ impl Dialect for Watsonx {
     }
 
     fn request(&self, body: &str, ask: &mut Ask) {
-        let asked: Request<'_> = parse(body).unwrap_or_default();
+        let asked: Request<'_> = read(body);
         let request = &mut ask.request;
         let parameters = &asked.parameters;
         request.model = asked.model.boxed().or(request.model.take());
@@ -72,7 +72,7 @@ impl Dialect for Watsonx {
     }
 
     fn whole(&self, body: &str, reply: &mut Reply) {
-        let response: Response<'_> = parse(body).unwrap_or_default();
+        let response: Response<'_> = read(body);
         reply.recognised |= !response.results.is_empty();
         reply.set_id(response.id);
         reply.set_model(response.model);

@@ -13,7 +13,18 @@ pub(in crate::llm) struct Cursor<'a> {
 
 impl<'a> Cursor<'a> {
     pub(super) const fn new(text: &'a str) -> Self {
-        Self { text, at: 0 }
+        Self::within(text, 0)
+    }
+
+    /// At a place of the document that was passed before.
+    pub(super) const fn within(text: &'a str, at: usize) -> Self {
+        Self { text, at }
+    }
+
+    /// Where the next value begins.
+    pub(super) fn place(&mut self) -> Option<usize> {
+        self.peek()?;
+        Some(self.at)
     }
 
     /// Passes over a value.
@@ -54,6 +65,18 @@ impl<'a> Cursor<'a> {
         })
     }
 
+    /// As [`Cursor::members`], from the end of the value of one of them.
+    pub(super) fn other_members(
+        &mut self,
+        mut member: impl FnMut(&mut Self, &'a str) -> Option<()>,
+    ) -> Option<()> {
+        while !self.is_last(b'}')? {
+            let key = self.key()?;
+            member(self, key)?;
+        }
+        Some(())
+    }
+
     /// Walks over the elements of a list, each of which `element` passes over. A value
     /// that is no list has no elements.
     pub(super) fn elements(&mut self, element: impl FnMut(&mut Self) -> Option<()>) -> Option<()> {
@@ -76,14 +99,17 @@ impl<'a> Cursor<'a> {
         }
         loop {
             item(self)?;
-            let next = self.peek()?;
-            self.pass(1);
-            match next {
-                b',' => {}
-                _ if next == close => return Some(()),
-                _ => return None,
+            if self.is_last(close)? {
+                return Some(());
             }
         }
+    }
+
+    /// Passes over what follows an item: a comma, or the bracket that closes them all.
+    fn is_last(&mut self, close: u8) -> Option<bool> {
+        let next = self.peek()?;
+        self.pass(1);
+        (next == b',' || next == close).then_some(next == close)
     }
 
     /// Passes over a key and its colon.
@@ -94,29 +120,25 @@ impl<'a> Cursor<'a> {
     }
 
     /// Passes over a string, at whose opening quote it stands; gives what is in it.
+    #[inline]
     fn quoted(&mut self) -> Option<&'a str> {
         let start = self.at.wrapping_add(1);
-        self.skip_string()?;
-        self.text.get(start..self.at.wrapping_sub(1))
+        let end = end_of_string(self.text.as_bytes(), start)?;
+        self.at = end.wrapping_add(1);
+        self.text.get(start..end)
     }
 
+    #[inline]
     fn skip_string(&mut self) -> Option<()> {
-        self.pass(1);
-        loop {
-            self.pass(before_quote(self.rest())?);
-            match *self.rest().first()? {
-                b'"' => break,
-                _ => self.pass(2),
-            }
-        }
-        self.pass(1);
+        let start = self.at.wrapping_add(1);
+        self.at = end_of_string(self.text.as_bytes(), start)?.wrapping_add(1);
         Some(())
     }
 
     fn skip_nested(&mut self) -> Option<()> {
         let mut depth = 0_usize;
         loop {
-            match *self.rest().first()? {
+            match *self.text.as_bytes().get(self.at)? {
                 b'"' => self.skip_string()?,
                 b'{' | b'[' => {
                     depth = depth.saturating_add(1);
@@ -155,14 +177,23 @@ impl<'a> Cursor<'a> {
     }
 
     /// The next byte that is no blank; it is not passed.
+    #[inline]
     fn peek(&mut self) -> Option<u8> {
-        loop {
-            let byte = *self.rest().first()?;
-            if !matches!(byte, b' ' | b'\n' | b'\t' | b'\r') {
-                return Some(byte);
-            }
-            self.pass(1);
+        let next = *self.text.as_bytes().get(self.at)?;
+        match next {
+            b' ' | b'\n' | b'\t' | b'\r' => self.peek_beyond(),
+            _ => Some(next),
         }
+    }
+
+    /// The same amid blanks, which programs send few of.
+    #[inline(never)]
+    fn peek_beyond(&mut self) -> Option<u8> {
+        let rest = self.rest();
+        let is_blank = |b: &&u8| matches!(b, b' ' | b'\n' | b'\t' | b'\r');
+        let blanks = rest.iter().take_while(is_blank).count();
+        self.pass(blanks);
+        rest.get(blanks).copied()
     }
 
     fn rest(&self) -> &'a [u8] {
@@ -175,17 +206,43 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// How many bytes come before the next quote or backslash. Most strings are short, and
-/// calling somebody costs more than looking at them.
-fn before_quote(bytes: &[u8]) -> Option<usize> {
-    const SHORT: usize = 32;
-    let Some((near, far)) = bytes.split_at_checked(SHORT) else {
-        return Some(before(bytes, |word| equal(word, b'"') | equal(word, b'\\')));
-    };
-    match before(near, |word| equal(word, b'"') | equal(word, b'\\')) {
-        SHORT => Some(SHORT.wrapping_add(memchr2(b'"', b'\\', far)?)),
-        here => Some(here),
+/// Where the closing quote stands of a string that begins at `start`. Most are short, and
+/// have no escapes: two looks tell, and nobody is called.
+#[inline]
+fn end_of_string(bytes: &[u8], start: usize) -> Option<usize> {
+    const LOOKS: usize = 2;
+    let (words, _) = bytes.get(start..)?.as_chunks();
+    let mut at = start;
+    for word in words.iter().take(LOOKS) {
+        let marks = ends_or_escapes(*word);
+        if marks != 0 {
+            at = at.wrapping_add(place(marks));
+            return match bytes.get(at) {
+                Some(b'"') => Some(at),
+                _ => end_of_long_string(bytes, at),
+            };
+        }
+        at = at.wrapping_add(8);
     }
+    end_of_long_string(bytes, at)
+}
+
+/// The same, of a string of which the rest begins at `at`.
+#[inline(never)]
+fn end_of_long_string(bytes: &[u8], mut at: usize) -> Option<usize> {
+    loop {
+        at = at.wrapping_add(memchr2(b'"', b'\\', bytes.get(at..)?)?);
+        match *bytes.get(at)? {
+            b'"' => return Some(at),
+            _ => at = at.wrapping_add(2),
+        }
+    }
+}
+
+/// Marks quotes and backslashes, see [`equal`].
+fn ends_or_escapes(word: [u8; 8]) -> u64 {
+    let word = u64::from_le_bytes(word);
+    equal(word, b'"') | equal(word, b'\\')
 }
 
 /// A word each of whose bytes is 1.
@@ -197,10 +254,14 @@ const fn equal(word: u64, byte: u8) -> u64 {
     differ.wrapping_sub(EACH) & !differ & EACH.wrapping_mul(0x80)
 }
 
+/// The number of the first byte that [`equal`] marked.
+const fn place(marks: u64) -> usize {
+    (marks.trailing_zeros() / 8) as usize
+}
+
 /// How many bytes come before the first that `mark` marks as [`equal`] does; it is given
 /// eight bytes at a time, the first in the lowest place, and must not mark 0.
 fn before(bytes: &[u8], mark: impl Fn(u64) -> u64) -> usize {
-    let place = |marks: u64| (marks.trailing_zeros() / 8) as usize;
     let mut passed = 0_usize;
     let (words, tail) = bytes.as_chunks();
     for word in words {
@@ -212,8 +273,7 @@ fn before(bytes: &[u8], mark: impl Fn(u64) -> u64) -> usize {
     }
     let mut last = [0; 8];
     last.iter_mut().zip(tail).for_each(|(to, from)| *to = *from);
-    let marks = mark(u64::from_le_bytes(last));
-    passed.wrapping_add(place(marks).min(tail.len()))
+    passed.wrapping_add(place(mark(u64::from_le_bytes(last))).min(tail.len()))
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ mod wire;
 
 pub(super) use cursor::Cursor;
 use escape::{unescape, unescaped};
-pub(super) use wire::{FromJson, wire};
+pub(super) use wire::{FromJson, Object, wire};
 
 /// Elements kept of any one list; the rest is skipped.
 const MAX_LIST: usize = 16_384;
@@ -24,6 +24,29 @@ pub(super) fn parse<'a, T: FromJson<'a>>(text: &'a str) -> Option<T> {
     let mut document = T::default();
     document.read(&mut Cursor::new(text))?;
     Some(document)
+}
+
+/// As [`parse`], with the default for what is no document. A view of many fields is
+/// made where it is to stay.
+pub(super) fn read<'a, T: FromJson<'a>>(text: &'a str) -> T {
+    let mut document = T::default();
+    if document.read(&mut Cursor::new(text)).is_none() {
+        document = T::default();
+    }
+    document
+}
+
+/// As [`read`], of an object whose members before `at` are known: there stands the value
+/// of `key`.
+pub(super) fn read_on<'a, T: Object<'a>>(text: &'a str, at: usize, key: &'a str) -> T {
+    let (mut cursor, mut object) = (Cursor::within(text, at), T::default());
+    let done = object
+        .member(&mut cursor, key)
+        .and_then(|()| cursor.other_members(|cursor, key| object.member(cursor, key)));
+    if done.is_none() {
+        object = T::default();
+    }
+    object
 }
 
 /// Documents looked for in one text.
@@ -67,7 +90,7 @@ impl<'a> Raw<'a> {
     }
 
     pub(super) fn parse<T: FromJson<'a>>(self) -> T {
-        parse(self.0).unwrap_or_default()
+        read(self.0)
     }
 
     pub(super) fn string(self) -> Str<'a> {
@@ -156,6 +179,7 @@ impl<'a> Str<'a> {
     }
 
     pub(super) fn append_to(self, text: &mut String) {
+        text.reserve(self.key().len());
         unescape(self.key(), text);
     }
 }
@@ -232,6 +256,20 @@ impl<'json> FromJson<'json> for Bool {
     }
 }
 
+/// A value, and where it stands in its document: 0 where it is absent.
+#[derive(Default)]
+pub(super) struct Placed<T> {
+    pub(super) at: usize,
+    pub(super) value: T,
+}
+
+impl<'json, T: FromJson<'json>> FromJson<'json> for Placed<T> {
+    fn read(&mut self, cursor: &mut Cursor<'json>) -> Option<()> {
+        self.at = cursor.place()?;
+        self.value.read(cursor)
+    }
+}
+
 /// A list, with room for one element before it allocates; empty where the value is
 /// no list.
 pub(super) struct List<T>(SmallVec<[T; 1]>);
@@ -274,7 +312,7 @@ impl<'json, T: FromJson<'json>> FromJson<'json> for List<T> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Bool, Int, List, Num, Raw, Str, parse, wire};
+    use super::{Bool, Int, List, Num, Raw, Str, parse, read_on, wire};
 
     wire! {
         struct Thing<'a> {
@@ -335,6 +373,17 @@ mod tests {
         let read = thing(r#"{"list":[{"text":"a"},3,null,{"text":"b"}]}"#);
         let texts: Vec<_> = read.list.iter().map(|p| p.text.key()).collect();
         assert_eq!(texts, ["a", "", "", "b"]);
+    }
+
+    #[test]
+    fn what_is_known_of_an_object_is_not_read_again() {
+        let text = r#"{"name":"a","list" : [{"text":"b"}],"count":3,"flag":true} trailing"#;
+        let at = text.find('[').expect("a list");
+        let read: Thing<'_> = read_on(text, at, "list");
+        assert!(!read.name.is_some() && read.flag.0 == Some(true));
+        assert_eq!((read.list.len(), read.count.0), (1, Some(3)));
+        let cut: Thing<'_> = read_on(&text[..text.len() - 12], at, "list");
+        assert!(cut.list.is_empty() && cut.count.0.is_none());
     }
 
     #[test]

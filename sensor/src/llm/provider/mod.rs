@@ -2,6 +2,7 @@
 //!
 //! In: host and port of a request. Out: a [`Provider`]. Must not know: bodies.
 
+pub(super) mod region;
 mod table;
 
 use std::borrow::Cow;
@@ -40,8 +41,12 @@ fn lowercase(text: &str) -> Cow<'_, str> {
 
 /// Whether `text` has the form of `pattern`, in which `*` stands for any run.
 fn matches(pattern: &str, text: &str) -> bool {
-    let first = pattern.bytes().next();
-    if first != Some(b'*') && first != text.bytes().next() {
+    // Nearly all patterns end their case at one of their ends.
+    let may_be = |of_pattern: Option<&u8>, of_text: Option<&u8>| {
+        of_pattern == Some(&b'*') || of_pattern == of_text
+    };
+    let (p, t) = (pattern.as_bytes(), text.as_bytes());
+    if !may_be(p.first(), t.first()) || !may_be(p.last(), t.last()) {
         return false;
     }
     let Some((start, mut pattern)) = pattern.split_once('*') else {

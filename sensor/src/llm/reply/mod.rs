@@ -10,9 +10,11 @@ use super::usage::Tokens;
 
 mod beside;
 mod slot;
+mod start;
 
 use slot::Slot;
 pub(super) use slot::ToolFragment;
+use start::Start;
 
 /// Choices kept of one reply.
 const MAX_CHOICES: usize = 128;
@@ -20,6 +22,8 @@ const MAX_CHOICES: usize = 128;
 const MAX_PARTS: usize = 4096;
 /// Events whose content is kept, in bytes of them all.
 const MAX_EVENTS: usize = 16 << 20;
+/// Room for text that is to grow.
+const USUAL_TEXT: usize = 256;
 
 #[derive(Debug, Default)]
 pub(super) struct Reply {
@@ -43,6 +47,8 @@ pub(super) struct Reply {
     pub(super) recognised: bool,
     /// Room for a piece that is decoded before it is read.
     pub(super) scratch: Vec<u8>,
+    /// How the last event began.
+    pub(super) start: Start,
     choices: Vec<Choice>,
     /// Content came since [`Reply::take_progress`].
     progress: bool,
@@ -137,7 +143,7 @@ impl Reply {
             choice,
             key,
             |part| matches!(part, Part::Text(_)),
-            || Part::Text(String::new()),
+            || Part::Text(String::with_capacity(USUAL_TEXT)),
         );
         if let Some(Part::Text(kept)) = slot {
             text.append_to(kept);
@@ -154,7 +160,7 @@ impl Reply {
             choice,
             None,
             |part| matches!(part, Part::Text(_)),
-            || Part::Text(String::new()),
+            || Part::Text(String::with_capacity(USUAL_TEXT)),
         );
         if let Some(Part::Text(kept)) = slot {
             kept.push_str(text);
@@ -171,7 +177,7 @@ impl Reply {
             choice,
             key,
             |part| matches!(part, Part::Reasoning(_)),
-            || Part::Reasoning(String::new()),
+            || Part::Reasoning(String::with_capacity(USUAL_TEXT)),
         );
         if let Some(Part::Reasoning(kept)) = slot {
             text.append_to(kept);
@@ -251,6 +257,7 @@ impl Reply {
     pub(super) fn gap(&mut self) {
         if !self.ended {
             self.tokens = Tokens::default();
+            self.start.forget();
         }
         for slot in self.choices.iter_mut().flat_map(|c| &mut c.slots) {
             slot.closed = true;

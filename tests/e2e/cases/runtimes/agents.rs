@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::sdk::is_streamed;
 
-/// Runs an agent until it has answered, once so that the sensor knows its file, and once
+/// Runs an agent until it has answered, once so that the sensors know its file, and once
 /// to look: what crossed is there to the last byte, both ways.
 fn check(agent: impl Fn(&Scene, &Path) -> Command) {
     let scene = Scene::new();
@@ -17,9 +17,9 @@ fn check(agent: impl Fn(&Scene, &Path) -> Command) {
     fs::create_dir_all(&home).expect("a folder can be made");
     let capture = scene.folder().join("capture.jsonl");
     let tap = Tap::tail(&[]);
+    let record = Tap::record(&capture, &[]);
     run(agent(&scene, &home));
     let before = scene.server.exchanges().len();
-    let record = Tap::record(&capture, &[]);
     let (pid, output) = run(agent(&scene, &home));
     let exchanges = scene.server.exchanges().split_off(before);
     assert!(!exchanges.is_empty());

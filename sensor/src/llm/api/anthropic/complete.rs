@@ -3,7 +3,7 @@
 use crate::llm::api::{Ask, Dialect, Event, strings, user_message};
 use crate::llm::call::Part;
 use crate::llm::error;
-use crate::llm::json::{Bool, Int, Num, Raw, Str, parse, wire};
+use crate::llm::json::{Bool, Int, Num, Raw, Str, read, wire};
 use crate::llm::reply::Reply;
 
 #[derive(Debug)]
@@ -45,7 +45,7 @@ impl Dialect for Complete {
     }
 
     fn request(&self, body: &str, ask: &mut Ask) {
-        let asked: Request<'_> = parse(body).unwrap_or_default();
+        let asked: Request<'_> = read(body);
         let request = &mut ask.request;
         request.model = asked.model.boxed().or(request.model.take());
         request.stream = asked.stream.0.or(request.stream);
@@ -64,7 +64,7 @@ impl Dialect for Complete {
     }
 
     fn whole(&self, body: &str, reply: &mut Reply) {
-        let response: Response<'_> = parse(body).unwrap_or_default();
+        let response: Response<'_> = read(body);
         reply.recognised |= response.completion.is_some();
         reply.set_id(response.id);
         reply.set_model(response.model);

@@ -32,13 +32,15 @@ wire! {
         content: Raw<'a>,
     }
 
+    /// What is new of a block, or of the message.
     pub(super) struct Delta<'a> {
         kind: Str<'a> = "type",
         text: Str<'a>,
         thinking: Str<'a>,
         partial_json: Raw<'a>,
+        pub(super) stop_reason: Str<'a>,
+        pub(super) stop_sequence: Str<'a>,
     }
-
 }
 
 /// The messages of a request. What a user's message says of tools is a message of

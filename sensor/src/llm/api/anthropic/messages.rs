@@ -6,7 +6,7 @@ use crate::llm::api::{Ask, Dialect, Event, strings};
 use crate::llm::attr::{self, Attributes};
 use crate::llm::call::Name;
 use crate::llm::error;
-use crate::llm::json::{Bool, Int, List, Num, Raw, Str, parse, wire};
+use crate::llm::json::{Bool, Int, List, Num, Raw, Str, read, wire};
 use crate::llm::reply::Reply;
 use crate::llm::usage::Tokens;
 
@@ -61,18 +61,13 @@ wire! {
 
     struct StreamEvent<'a> {
         kind: Str<'a> = "type",
-        message: Response<'a>,
+        message: Raw<'a>,
         index: Int,
         content_block: Raw<'a>,
-        delta: Raw<'a>,
-        usage: Usage<'a>,
+        delta: Delta<'a>,
+        usage: Raw<'a>,
         error: Raw<'a>,
         metrics: Metrics = "amazon-bedrock-invocationMetrics",
-    }
-
-    struct Stop<'a> {
-        stop_reason: Str<'a>,
-        stop_sequence: Str<'a>,
     }
 
     struct Usage<'a> {
@@ -120,7 +115,7 @@ impl Dialect for Messages {
     }
 
     fn request(&self, body: &str, ask: &mut Ask) {
-        let asked: Request<'_> = parse(body).unwrap_or_default();
+        let asked: Request<'_> = read(body);
         let request = &mut ask.request;
         request.model = asked.model.boxed().or(request.model.take());
         request.stream = asked.stream.0.or(request.stream);
@@ -144,7 +139,7 @@ impl Dialect for Messages {
     }
 
     fn whole(&self, body: &str, reply: &mut Reply) {
-        let response: Response<'_> = parse(body).unwrap_or_default();
+        let response: Response<'_> = read(body);
         response.apply(reply);
         for (place, raw) in response.content.iter().enumerate() {
             let block: Block<'_> = raw.parse();
@@ -156,7 +151,7 @@ impl Dialect for Messages {
     }
 
     fn event(&self, event: &Event<'_>, reply: &mut Reply) {
-        let told: StreamEvent<'_> = parse(event.data).unwrap_or_default();
+        let told: StreamEvent<'_> = read(event.data);
         told.apply(reply);
     }
 }
@@ -169,7 +164,7 @@ impl StreamEvent<'_> {
             .any(|k| self.kind.key().starts_with(k));
         match self.kind.key() {
             "message_start" => {
-                self.message.apply(reply);
+                self.message.parse::<Response<'_>>().apply(reply);
                 // A provisional count; the one that holds comes at the end.
                 reply.tokens.output = None;
             }
@@ -177,14 +172,13 @@ impl StreamEvent<'_> {
                 let block: Block<'_> = self.content_block.parse();
                 block.begin(place, self.content_block, reply);
             }
-            "content_block_delta" => self.delta.parse::<Delta<'_>>().add_to(place, reply),
+            "content_block_delta" => self.delta.add_to(place, reply),
             "message_delta" => {
-                let stop: Stop<'_> = self.delta.parse();
-                reply.finish(0, stop.stop_reason);
+                reply.finish(0, self.delta.stop_reason);
                 reply
                     .attributes
-                    .text(attr::STOP_SEQUENCE, stop.stop_sequence);
-                self.usage.apply(reply);
+                    .text(attr::STOP_SEQUENCE, self.delta.stop_sequence);
+                self.usage.parse::<Usage<'_>>().apply(reply);
             }
             "message_stop" => {
                 reply.ended = true;

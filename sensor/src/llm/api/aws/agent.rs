@@ -7,7 +7,7 @@ use base64::prelude::BASE64_STANDARD;
 use crate::llm::api::{Ask, Dialect, Event, user_message};
 use crate::llm::attr;
 use crate::llm::call::Part;
-use crate::llm::json::{Raw, Str, parse, wire};
+use crate::llm::json::{Raw, Str, read, wire};
 use crate::llm::reply::{Reply, ToolFragment};
 use crate::llm::text::text;
 
@@ -81,7 +81,7 @@ impl Dialect for Agent {
     }
 
     fn request(&self, body: &str, ask: &mut Ask) {
-        let asked: Request<'_> = parse(body).unwrap_or_default();
+        let asked: Request<'_> = read(body);
         let base = &asked.retrieve.knowledge_base;
         ask.request.model = asked.model.or(base.model).boxed();
         if let Some(session) = asked.session.boxed() {
@@ -98,7 +98,7 @@ impl Dialect for Agent {
     }
 
     fn whole(&self, body: &str, reply: &mut Reply) {
-        let response: Response<'_> = parse(body).unwrap_or_default();
+        let response: Response<'_> = read(body);
         reply.text(0, None, response.output.text);
         reply.conversation_id = response.session.boxed();
         reply
@@ -107,7 +107,7 @@ impl Dialect for Agent {
     }
 
     fn event(&self, event: &Event<'_>, reply: &mut Reply) {
-        let told: StreamEvent<'_> = parse(event.data).unwrap_or_default();
+        let told: StreamEvent<'_> = read(event.data);
         reply.recognised = true;
         if let Some(session) = told.session.boxed() {
             reply.conversation_id = Some(session);

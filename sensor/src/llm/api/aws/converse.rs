@@ -5,7 +5,7 @@ use super::content::{self, Block, Message, Reasoning, Tool, ToolUse};
 use crate::llm::api::{Ask, Dialect, Event, strings};
 use crate::llm::attr::{self, Attributes};
 use crate::llm::call::Value;
-use crate::llm::json::{Int, List, Num, Raw, Str, parse, wire};
+use crate::llm::json::{Int, List, Num, Raw, Str, read, wire};
 use crate::llm::reply::{Reply, ToolFragment};
 use crate::llm::usage::Tokens;
 
@@ -127,7 +127,7 @@ impl Dialect for Converse {
     }
 
     fn request(&self, body: &str, ask: &mut Ask) {
-        let asked: Request<'_> = parse(body).unwrap_or_default();
+        let asked: Request<'_> = read(body);
         let request = &mut ask.request;
         let config = &asked.config;
         request.max_tokens = config.max_tokens.0;
@@ -156,7 +156,7 @@ impl Dialect for Converse {
     }
 
     fn whole(&self, body: &str, reply: &mut Reply) {
-        let response: Response<'_> = parse(body).unwrap_or_default();
+        let response: Response<'_> = read(body);
         reply.recognised |= response.stop_reason.is_some();
         reply.finish(0, response.stop_reason);
         response.usage.apply(reply);
@@ -175,7 +175,7 @@ impl Dialect for Converse {
     }
 
     fn event(&self, event: &Event<'_>, reply: &mut Reply) {
-        let told: StreamEvent<'_> = parse(event.data).unwrap_or_default();
+        let told: StreamEvent<'_> = read(event.data);
         told.apply(reply);
         let nested = told
             .nested_start

@@ -12,7 +12,7 @@ use crate::llm::api::openai::images::Images;
 use crate::llm::api::rerank::Rerank;
 use crate::llm::api::{Ask, Dialect, Event};
 use crate::llm::attr;
-use crate::llm::json::{Int, Raw, Str, parse, wire};
+use crate::llm::json::{Int, Raw, Str, read, wire};
 use crate::llm::reply::Reply;
 use crate::llm::text::text;
 use crate::llm::usage::Tokens;
@@ -86,7 +86,7 @@ impl Dialect for Invoke {
     }
 
     fn request(&self, body: &str, ask: &mut Ask) {
-        let shape: Shape<'_> = parse(body).unwrap_or_default();
+        let shape: Shape<'_> = read(body);
         let model = ask.request.model.as_deref().unwrap_or_default();
         let vendor = shape.vendor(model);
         ask.operation = Some(shape.operation(model, vendor));
@@ -97,13 +97,13 @@ impl Dialect for Invoke {
     }
 
     fn whole(&self, body: &str, reply: &mut Reply) {
-        let answer: Answer<'_> = parse(body).unwrap_or_default();
+        let answer: Answer<'_> = read(body);
         answer.vendor().whole(body, reply);
         answer.apply(reply);
     }
 
     fn event(&self, event: &Event<'_>, reply: &mut Reply) {
-        let chunk: Chunk<'_> = parse(event.data).unwrap_or_default();
+        let chunk: Chunk<'_> = read(event.data);
         let mut bytes = std::mem::take(&mut reply.scratch);
         bytes.clear();
         if BASE64_STANDARD
@@ -111,7 +111,7 @@ impl Dialect for Invoke {
             .is_ok()
         {
             let data = text(&bytes);
-            let answer: Answer<'_> = parse(&data).unwrap_or_default();
+            let answer: Answer<'_> = read(&data);
             let inner = Event {
                 name: None,
                 data: &data,

@@ -3,7 +3,7 @@
 
 use crate::llm::api::{Ask, Dialect, Event, strings, user_message};
 use crate::llm::call::Part;
-use crate::llm::json::{Int, List, Num, Raw, Str, parse, wire};
+use crate::llm::json::{Int, List, Num, Raw, Str, read, wire};
 use crate::llm::reply::Reply;
 use crate::llm::usage::Tokens;
 
@@ -74,7 +74,7 @@ impl Dialect for Titan {
     }
 
     fn request(&self, body: &str, ask: &mut Ask) {
-        let asked: Request<'_> = parse(body).unwrap_or_default();
+        let asked: Request<'_> = read(body);
         let request = &mut ask.request;
         let config = &asked.config;
         request.max_tokens = asked.max_tokens.0.or(config.max_tokens.0);
@@ -92,7 +92,7 @@ impl Dialect for Titan {
     }
 
     fn whole(&self, body: &str, reply: &mut Reply) {
-        let response: Response<'_> = parse(body).unwrap_or_default();
+        let response: Response<'_> = read(body);
         reply.recognised |= response.text.is_some() || !response.results.is_empty();
         reply.set_id(response.id.string());
         reply.text(0, None, response.text);

@@ -5,7 +5,7 @@ use crate::llm::api::openai::content;
 use crate::llm::api::{Ask, Dialect, Event, strings, user_message};
 use crate::llm::call::{ChatMessage, Name, Part};
 use crate::llm::error;
-use crate::llm::json::{Bool, Int, List, Num, Raw, Str, parse, wire};
+use crate::llm::json::{Bool, Int, List, Num, Raw, Str, read, wire};
 use crate::llm::reply::{Reply, ToolFragment};
 
 #[derive(Debug)]
@@ -106,7 +106,7 @@ impl Dialect for Chat {
     }
 
     fn request(&self, body: &str, ask: &mut Ask) {
-        let asked: Request<'_> = parse(body).unwrap_or_default();
+        let asked: Request<'_> = read(body);
         let request = &mut ask.request;
         request.model = asked.model.boxed();
         request.stream = asked.stream.0;
@@ -144,7 +144,7 @@ impl Dialect for Chat {
     }
 
     fn whole(&self, body: &str, reply: &mut Reply) {
-        let response: Response<'_> = parse(body).unwrap_or_default();
+        let response: Response<'_> = read(body);
         reply.recognised |= response.finish_reason.is_some() || response.text.is_some();
         response.apply(reply);
         response.message.add_to(None, reply);
@@ -155,7 +155,7 @@ impl Dialect for Chat {
     }
 
     fn event(&self, event: &Event<'_>, reply: &mut Reply) {
-        let told: StreamEvent<'_> = parse(event.data).unwrap_or_default();
+        let told: StreamEvent<'_> = read(event.data);
         let place = told.index.count();
         match told.kind.key() {
             "message-start" | "stream-start" => {

@@ -3,7 +3,7 @@
 use super::meta::Meta;
 use crate::llm::api::{Ask, Dialect, Event, strings, user_message};
 use crate::llm::call::Part;
-use crate::llm::json::{Int, Raw, Str, parse, wire};
+use crate::llm::json::{Int, Raw, Str, read, wire};
 use crate::llm::reply::Reply;
 
 #[derive(Debug)]
@@ -38,7 +38,7 @@ impl Dialect for Embed {
     }
 
     fn request(&self, body: &str, ask: &mut Ask) {
-        let asked: Request<'_> = parse(body).unwrap_or_default();
+        let asked: Request<'_> = read(body);
         let request = &mut ask.request;
         request.model = asked.model.boxed();
         request.embedding_dimensions = asked.dimensions.0;
@@ -52,7 +52,7 @@ impl Dialect for Embed {
     }
 
     fn whole(&self, body: &str, reply: &mut Reply) {
-        let response: Response<'_> = parse(body).unwrap_or_default();
+        let response: Response<'_> = read(body);
         reply.recognised |= response.embeddings.is_some();
         reply.set_id(response.id);
         response.meta.apply(reply);

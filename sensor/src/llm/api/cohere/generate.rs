@@ -3,7 +3,7 @@
 use super::meta::Meta;
 use crate::llm::api::{Ask, Dialect, Event, strings, user_message};
 use crate::llm::call::Part;
-use crate::llm::json::{Bool, Int, List, Num, Raw, Str, parse, wire};
+use crate::llm::json::{Bool, Int, List, Num, Raw, Str, read, wire};
 use crate::llm::reply::Reply;
 
 #[derive(Debug)]
@@ -58,7 +58,7 @@ impl Dialect for Generate {
     }
 
     fn request(&self, body: &str, ask: &mut Ask) {
-        let asked: Request<'_> = parse(body).unwrap_or_default();
+        let asked: Request<'_> = read(body);
         let request = &mut ask.request;
         request.model = asked.model.boxed();
         request.stream = asked.stream.0;
@@ -81,7 +81,7 @@ impl Dialect for Generate {
     }
 
     fn whole(&self, body: &str, reply: &mut Reply) {
-        let response: Response<'_> = parse(body).unwrap_or_default();
+        let response: Response<'_> = read(body);
         response.apply(reply);
         for (at, generation) in response.generations.iter().enumerate() {
             reply.text(at, None, generation.text);
@@ -89,7 +89,7 @@ impl Dialect for Generate {
     }
 
     fn event(&self, event: &Event<'_>, reply: &mut Reply) {
-        let told: Response<'_> = parse(event.data).unwrap_or_default();
+        let told: Response<'_> = read(event.data);
         told.apply(reply);
         let at = told.index.index().unwrap_or_default();
         reply.text(at, None, told.text);

@@ -5,7 +5,7 @@ use super::generate::{self, Usage};
 use crate::llm::api::{Ask, Dialect, Event, user_message};
 use crate::llm::call::Part;
 use crate::llm::error;
-use crate::llm::json::{Int, List, Raw, Str, parse, wire};
+use crate::llm::json::{Int, List, Raw, Str, read, wire};
 use crate::llm::reply::Reply;
 use crate::llm::usage::Tokens;
 
@@ -71,7 +71,7 @@ impl Dialect for Embed {
     }
 
     fn request(&self, body: &str, ask: &mut Ask) {
-        let asked: Request<'_> = parse(body).unwrap_or_default();
+        let asked: Request<'_> = read(body);
         let model = generate::named(asked.model).boxed();
         ask.request.model = ask.request.model.take().or(model);
         let first = asked.requests.first().and_then(|r| r.dimensions.0);
@@ -90,7 +90,7 @@ impl Dialect for Embed {
     }
 
     fn whole(&self, body: &str, reply: &mut Reply) {
-        let response: Response<'_> = parse(body).unwrap_or_default();
+        let response: Response<'_> = read(body);
         reply.recognised |= response.embedding.is_object()
             || response.embeddings.is_list()
             || !response.predictions.is_empty();

@@ -6,7 +6,7 @@ use crate::llm::api::{Ask, Dialect, Event, strings};
 use crate::llm::attr::{self, Attributes};
 use crate::llm::call::Name;
 use crate::llm::error;
-use crate::llm::json::{Int, List, Num, Raw, Str, parse, wire};
+use crate::llm::json::{Int, List, Num, Raw, Str, read, wire};
 use crate::llm::reply::Reply;
 use crate::llm::usage::Tokens;
 
@@ -99,7 +99,7 @@ impl Dialect for Generate {
     }
 
     fn request(&self, body: &str, ask: &mut Ask) {
-        let mut asked: Request<'_> = parse(body).unwrap_or_default();
+        let mut asked: Request<'_> = read(body);
         if asked.request.is_object() {
             let model = asked.model;
             asked = asked.request.parse();
@@ -117,7 +117,7 @@ impl Dialect for Generate {
     }
 
     fn whole(&self, body: &str, reply: &mut Reply) {
-        let mut response: Response<'_> = parse(body).unwrap_or_default();
+        let mut response: Response<'_> = read(body);
         if response.response.is_object() {
             response = response.response.parse();
         }

@@ -7,7 +7,7 @@ use crate::llm::api::{Ask, Dialect, Event, media, user_message};
 use crate::llm::attr;
 use crate::llm::call::{ChatMessage, Name, Part};
 use crate::llm::error;
-use crate::llm::json::{Bool, Int, List, Raw, Str, parse, wire};
+use crate::llm::json::{Bool, Int, List, Raw, Str, read, wire};
 use crate::llm::reply::{Reply, ToolFragment};
 use crate::llm::usage::Tokens;
 
@@ -87,7 +87,7 @@ impl Dialect for Interactions {
     }
 
     fn request(&self, body: &str, ask: &mut Ask) {
-        let asked: Request<'_> = parse(body).unwrap_or_default();
+        let asked: Request<'_> = read(body);
         asked.config.apply(ask);
         ask.request.model = asked.model.boxed();
         ask.request.stream = asked.stream.0;
@@ -102,12 +102,12 @@ impl Dialect for Interactions {
     }
 
     fn whole(&self, body: &str, reply: &mut Reply) {
-        let interaction: Interaction<'_> = parse(body).unwrap_or_default();
+        let interaction: Interaction<'_> = read(body);
         interaction.close(reply);
     }
 
     fn event(&self, event: &Event<'_>, reply: &mut Reply) {
-        let told: StreamEvent<'_> = parse(event.data).unwrap_or_default();
+        let told: StreamEvent<'_> = read(event.data);
         let place = told.index.count();
         match told.kind.key() {
             "interaction.created" | "interaction.start" => told.interaction.apply(reply),

@@ -6,7 +6,7 @@ use crate::llm::api::{Ask, Dialect, Event};
 use crate::llm::attr;
 use crate::llm::call::Part;
 use crate::llm::error;
-use crate::llm::json::{Bool, Int, List, Num, Raw, Str, parse, wire};
+use crate::llm::json::{Bool, Int, List, Num, Raw, Str, read, wire};
 use crate::llm::reply::{Reply, ToolFragment};
 
 #[derive(Debug)]
@@ -81,7 +81,7 @@ impl Dialect for Assistants {
     }
 
     fn request(&self, body: &str, ask: &mut Ask) {
-        let asked: Request<'_> = parse(body).unwrap_or_default();
+        let asked: Request<'_> = read(body);
         let request = &mut ask.request;
         request.model = asked.model.boxed();
         request.stream = asked.stream.0;
@@ -100,11 +100,11 @@ impl Dialect for Assistants {
     }
 
     fn whole(&self, body: &str, reply: &mut Reply) {
-        parse::<Object<'_>>(body).unwrap_or_default().run(reply);
+        read::<Object<'_>>(body).run(reply);
     }
 
     fn event(&self, event: &Event<'_>, reply: &mut Reply) {
-        let told: Object<'_> = parse(event.data).unwrap_or_default();
+        let told: Object<'_> = read(event.data);
         match told.object.key() {
             "thread.run" => told.run(reply),
             "thread.message.delta" => {

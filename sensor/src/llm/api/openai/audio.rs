@@ -5,7 +5,7 @@ use crate::llm::api::{Ask, Dialect, Event, user_message};
 use crate::llm::attr;
 use crate::llm::call::{Name, Part};
 use crate::llm::error;
-use crate::llm::json::{Bool, Num, Raw, Str, parse, wire};
+use crate::llm::json::{Bool, Num, Raw, Str, read, wire};
 use crate::llm::reply::Reply;
 
 #[derive(Debug)]
@@ -67,12 +67,12 @@ impl Dialect for Transcription {
     }
 
     fn request(&self, body: &str, ask: &mut Ask) {
-        parse::<Request<'_>>(body).unwrap_or_default().apply(ask);
+        read::<Request<'_>>(body).apply(ask);
         ask.request.output_type = Some(Name::Borrowed("text"));
     }
 
     fn whole(&self, body: &str, reply: &mut Reply) {
-        let response: Response<'_> = parse(body).unwrap_or_default();
+        let response: Response<'_> = read(body);
         response.apply(reply);
         reply.text(0, None, response.text);
         // Plain text and subtitles are formats that may be asked for.
@@ -82,7 +82,7 @@ impl Dialect for Transcription {
     }
 
     fn event(&self, event: &Event<'_>, reply: &mut Reply) {
-        let told: Response<'_> = parse(event.data).unwrap_or_default();
+        let told: Response<'_> = read(event.data);
         told.apply(reply);
         reply.text(0, None, told.delta);
         reply.ended |= told.kind.key() == "transcript.text.done";
@@ -118,18 +118,18 @@ impl Dialect for Speech {
     }
 
     fn request(&self, body: &str, ask: &mut Ask) {
-        parse::<Request<'_>>(body).unwrap_or_default().apply(ask);
+        read::<Request<'_>>(body).apply(ask);
         ask.request.output_type = Some(Name::Borrowed("speech"));
     }
 
     fn whole(&self, body: &str, reply: &mut Reply) {
-        let response: Response<'_> = parse(body).unwrap_or_default();
+        let response: Response<'_> = read(body);
         reply.recognised |= response.data.is_string();
         response.apply(reply);
     }
 
     fn event(&self, event: &Event<'_>, reply: &mut Reply) {
-        let told: Response<'_> = parse(event.data).unwrap_or_default();
+        let told: Response<'_> = read(event.data);
         told.apply(reply);
         reply.progressed();
         reply.ended |= told.kind.key() == "speech.audio.done";

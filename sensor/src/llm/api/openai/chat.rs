@@ -6,7 +6,7 @@ use crate::llm::api::{Ask, Dialect, Event, strings, user_message};
 use crate::llm::attr;
 use crate::llm::call::{Name, Part, Value};
 use crate::llm::error;
-use crate::llm::json::{Bool, Int, List, Num, Raw, Str, parse, wire};
+use crate::llm::json::{Bool, Int, List, Num, Placed, Raw, Str, read, read_on, wire};
 use crate::llm::reply::{Reply, ToolFragment};
 
 #[derive(Debug)]
@@ -48,24 +48,32 @@ wire! {
         kind: Str<'a> = "type",
     }
 
-    struct Response<'a> {
+    /// A reply, whole or a chunk of one; its choices are of either kind.
+    struct Response<'a, C> {
         id: Str<'a>,
         model: Str<'a>,
-        choices: List<Choice<'a>>,
-        usage: Usage<'a>,
+        choices: Placed<List<C>>,
+        usage: Raw<'a>,
         service_tier: Str<'a>,
         system_fingerprint: Str<'a>,
         /// The upstream that a router chose.
         provider: Str<'a>,
-        x_groq: Groq<'a>,
+        x_groq: Raw<'a>,
         error: Raw<'a>,
     }
 
     struct Choice<'a> {
         index: Int,
         message: Message<'a>,
-        delta: Message<'a>,
         text: Str<'a>,
+        finish_reason: Str<'a>,
+        native_finish_reason: Str<'a>,
+        content_filter_results: Raw<'a>,
+    }
+
+    struct Piece<'a> {
+        index: Int,
+        delta: Message<'a>,
         finish_reason: Str<'a>,
         native_finish_reason: Str<'a>,
         content_filter_results: Raw<'a>,
@@ -130,7 +138,7 @@ impl Dialect for Chat {
     }
 
     fn request(&self, body: &str, ask: &mut Ask) {
-        let request: Request<'_> = parse(body).unwrap_or_default();
+        let request: Request<'_> = read(body);
         request.apply(ask);
         if ask.content {
             ask.request.messages = content::messages(request.messages);
@@ -142,11 +150,12 @@ impl Dialect for Chat {
     }
 
     fn whole(&self, body: &str, reply: &mut Reply) {
-        let response: Response<'_> = parse(body).unwrap_or_default();
+        let response: Response<'_, Choice<'_>> = read(body);
         response.apply(reply);
-        for (place, choice) in response.choices.iter().enumerate() {
+        for (place, choice) in response.choices.value.iter().enumerate() {
             let at = choice.index.index().unwrap_or(place);
-            choice.closing(at, reply);
+            closing(at, choice.finish_reason, choice.native_finish_reason, reply);
+            filtering(choice.content_filter_results, reply);
             choice.message.add_to(at, false, reply);
             if choice.message.content.is_some() || choice.message.role.is_some() {
                 continue;
@@ -156,24 +165,35 @@ impl Dialect for Chat {
     }
 
     fn event(&self, event: &Event<'_>, reply: &mut Reply) {
-        let response: Response<'_> = parse(event.data).unwrap_or_default();
+        let response: Response<'_, Piece<'_>> = match reply.start.known(event.data) {
+            Some(known) => read_on(event.data, known, "choices"),
+            None => read(event.data),
+        };
         response.apply(reply);
-        for choice in &response.choices {
-            let at = choice.index.index().unwrap_or_default();
-            choice.closing(at, reply);
-            choice.delta.add_to(at, true, reply);
+        // What comes before the choices is said of the reply as a whole; to hear it once
+        // is to hear it always.
+        reply.start.note(event.data, response.choices.at);
+        for piece in &response.choices.value {
+            let at = piece.index.index().unwrap_or_default();
+            closing(at, piece.finish_reason, piece.native_finish_reason, reply);
+            filtering(piece.content_filter_results, reply);
+            piece.delta.add_to(at, true, reply);
         }
     }
 }
 
-impl Response<'_> {
+impl<C> Response<'_, C> {
     fn apply(&self, reply: &mut Reply) {
-        reply.recognised |= !self.choices.is_empty();
+        reply.recognised |= !self.choices.value.is_empty();
         reply.set_id(self.id);
         reply.set_model(self.model);
-        reply.tokens.update(self.usage.tokens());
-        reply.tokens.update(self.x_groq.usage.tokens());
-        self.usage.extras(&mut reply.attributes);
+        if self.usage.is_some() {
+            self.usage.parse::<Usage<'_>>().apply(reply);
+        }
+        if self.x_groq.is_some() {
+            let groq: Groq<'_> = self.x_groq.parse();
+            reply.tokens.update(groq.usage.tokens());
+        }
         reply
             .attributes
             .text(attr::RESPONSE_SERVICE_TIER, self.service_tier);
@@ -187,17 +207,18 @@ impl Response<'_> {
     }
 }
 
-impl Choice<'_> {
-    fn closing(&self, at: usize, reply: &mut Reply) {
-        reply.finish(at, self.finish_reason);
-        if self.native_finish_reason.key() != self.finish_reason.key() {
-            reply
-                .attributes
-                .text(attr::NATIVE_FINISH_REASON, self.native_finish_reason);
-        }
-        if let Some(kinds) = filtered(self.content_filter_results) {
-            reply.attributes.set(attr::CONTENT_FILTER, kinds);
-        }
+/// Why choice `at` ends, as OpenAI names it and as the upstream of a router does.
+fn closing(at: usize, reason: Str<'_>, native: Str<'_>, reply: &mut Reply) {
+    reply.finish(at, reason);
+    if native.key() != reason.key() {
+        reply.attributes.text(attr::NATIVE_FINISH_REASON, native);
+    }
+}
+
+/// What Azure's content filter says of a choice.
+fn filtering(results: Raw<'_>, reply: &mut Reply) {
+    if let Some(kinds) = filtered(results) {
+        reply.attributes.set(attr::CONTENT_FILTER, kinds);
     }
 }
 
@@ -271,5 +292,69 @@ impl Message<'_> {
                 _ => reply.part(at, None, || content::part(*raw)),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Chat;
+    use crate::llm::api::{Dialect, Event};
+    use crate::llm::reply::Reply;
+
+    /// What a reply of these events comes to; `alike`: they may begin alike.
+    fn reply(events: &[&str], alike: bool) -> String {
+        let mut reply = Reply::new(true);
+        for data in events {
+            if !alike {
+                reply.start.forget();
+            }
+            if data.is_empty() {
+                reply.gap();
+            } else {
+                Chat.event(&Event { name: None, data }, &mut reply);
+            }
+        }
+        let counted = format!("{:?} {:?}", reply.usage(), reply.attributes);
+        format!("{counted} {:?}", reply.into_response())
+    }
+
+    #[test]
+    fn chunks_that_begin_alike_say_what_they_say_alone() {
+        let cases: [&[&str]; 5] = [
+            &[
+                r#"{"id":"i","model":"m","choices":[{"delta":{"content":"a"}}],"usage":null}"#,
+                r#"{"id":"i","model":"m","choices":[{"delta":{"content":"b"}}],"usage":null}"#,
+                r#"{"id":"i","model":"m","choices":[],"usage":{"prompt_tokens":3}}"#,
+            ],
+            // The start changes, and changes back.
+            &[
+                r#"{"model":"m","service_tier":"a","choices":[{"delta":{"content":"a"}}]}"#,
+                r#"{"model":"n","service_tier":"b","choices":[{"delta":{"content":"b"}}]}"#,
+                r#"{"model":"m","service_tier":"a","choices":[{"delta":{"content":"c"}}]}"#,
+            ],
+            // A gap takes the counts away, and they are told again.
+            &[
+                r#"{"usage":{"prompt_tokens":3},"choices":[{"delta":{"content":"a"}}]}"#,
+                "",
+                r#"{"usage":{"prompt_tokens":3},"choices":[{"delta":{"content":"b"}}]}"#,
+            ],
+            // What is no list, nothing at all, and a chunk that is cut.
+            &[
+                r#"{"model":"m","choices": {"a":[]},"id":"i"}"#,
+                r#"{"model":"m","choices": [{"delta":{"content":"a"}}],"id":"i"}"#,
+                r#"{"model":"n"}"#,
+                r#"{"model":"m","choices": [{"delta":{"content":"b"}}"#,
+                r#"{"model":"m","choices": [{"delta":{"content":"c"}}]}"#,
+            ],
+            // A name that looks like the place.
+            &[
+                r#"{"model":"\"choices\":[","choices":[{"delta":{"content":"a"}}]}"#,
+                r#"{"model":"\"choices\":[","choices":[{"delta":{"content":"b"}}]}"#,
+            ],
+        ];
+        for events in cases {
+            assert_eq!(reply(events, true), reply(events, false), "{events:?}");
+        }
+        assert!(reply(cases[0], true).contains("ab"));
     }
 }

@@ -6,7 +6,7 @@ use crate::llm::api::{Ask, Dialect, Event, strings, user_message};
 use crate::llm::attr;
 use crate::llm::call::Part;
 use crate::llm::error;
-use crate::llm::json::{Int, List, Raw, Str, parse, wire};
+use crate::llm::json::{Int, List, Raw, Str, read, wire};
 use crate::llm::reply::Reply;
 
 #[derive(Debug)]
@@ -17,7 +17,7 @@ wire! {
         id: Str<'a>,
         model: Str<'a>,
         choices: List<Choice<'a>>,
-        usage: Usage<'a>,
+        usage: Raw<'a>,
         system_fingerprint: Str<'a>,
         error: Raw<'a>,
         /// A piece of text outside of any choice (Writer).
@@ -50,7 +50,7 @@ impl Dialect for Completions {
     }
 
     fn request(&self, body: &str, ask: &mut Ask) {
-        let request: Request<'_> = parse(body).unwrap_or_default();
+        let request: Request<'_> = read(body);
         request.apply(ask);
         if ask.content {
             let prompts = strings(request.prompt).into_iter();
@@ -60,12 +60,13 @@ impl Dialect for Completions {
     }
 
     fn whole(&self, body: &str, reply: &mut Reply) {
-        let response: Response<'_> = parse(body).unwrap_or_default();
+        let response: Response<'_> = read(body);
         reply.recognised |= !response.choices.is_empty();
         reply.set_id(response.id);
         reply.set_model(response.model);
-        reply.tokens.update(response.usage.tokens());
-        response.usage.extras(&mut reply.attributes);
+        if response.usage.is_some() {
+            response.usage.parse::<Usage<'_>>().apply(reply);
+        }
         reply
             .attributes
             .text(attr::SYSTEM_FINGERPRINT, response.system_fingerprint);

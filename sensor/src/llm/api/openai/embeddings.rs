@@ -5,7 +5,7 @@ use crate::llm::api::{Ask, Dialect, Event, strings, user_message};
 use crate::llm::attr;
 use crate::llm::call::Part;
 use crate::llm::error;
-use crate::llm::json::{Int, Raw, Str, parse, wire};
+use crate::llm::json::{Int, Raw, Str, read, wire};
 use crate::llm::reply::Reply;
 
 #[derive(Debug)]
@@ -44,7 +44,7 @@ impl Dialect for Embeddings {
     }
 
     fn request(&self, body: &str, ask: &mut Ask) {
-        let asked: Request<'_> = parse(body).unwrap_or_default();
+        let asked: Request<'_> = read(body);
         let request = &mut ask.request;
         request.model = asked.model.boxed().or(request.model.take());
         request.embedding_dimensions = asked.dimensions.0;
@@ -59,7 +59,7 @@ impl Dialect for Embeddings {
     }
 
     fn whole(&self, body: &str, reply: &mut Reply) {
-        let response: Response<'_> = parse(body).unwrap_or_default();
+        let response: Response<'_> = read(body);
         reply.recognised |= response.data.is_list();
         reply.set_id(response.id);
         reply.set_model(response.model);

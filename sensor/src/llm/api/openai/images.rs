@@ -5,7 +5,7 @@ use crate::llm::api::{Ask, Dialect, Event, user_message};
 use crate::llm::attr;
 use crate::llm::call::{Name, Part, Value};
 use crate::llm::error;
-use crate::llm::json::{Bool, Int, List, Raw, Str, parse, wire};
+use crate::llm::json::{Bool, Int, List, Raw, Str, read, wire};
 use crate::llm::reply::Reply;
 
 #[derive(Debug)]
@@ -57,7 +57,7 @@ impl Dialect for Images {
     }
 
     fn request(&self, body: &str, ask: &mut Ask) {
-        let asked: Request<'_> = parse(body).unwrap_or_default();
+        let asked: Request<'_> = read(body);
         let request = &mut ask.request;
         request.model = asked.model.boxed().or(request.model.take());
         request.stream = asked.stream.0;
@@ -76,7 +76,7 @@ impl Dialect for Images {
     }
 
     fn whole(&self, body: &str, reply: &mut Reply) {
-        let response: Response<'_> = parse(body).unwrap_or_default();
+        let response: Response<'_> = read(body);
         reply.recognised |= !response.data.is_empty();
         reply.set_model(response.model);
         reply.tokens.update(response.usage.tokens());
@@ -90,7 +90,7 @@ impl Dialect for Images {
     }
 
     fn event(&self, event: &Event<'_>, reply: &mut Reply) {
-        let told: Response<'_> = parse(event.data).unwrap_or_default();
+        let told: Response<'_> = read(event.data);
         reply.progressed();
         reply.ended |= told.kind.key().ends_with(".completed");
         self.whole(event.data, reply);

@@ -4,7 +4,7 @@ use crate::llm::api::{Ask, Dialect, Event, strings, user_message};
 use crate::llm::attr;
 use crate::llm::call::{Part, Value};
 use crate::llm::error;
-use crate::llm::json::{Bool, List, Raw, Str, parse, wire};
+use crate::llm::json::{Bool, List, Raw, Str, read, wire};
 use crate::llm::reply::Reply;
 
 #[derive(Debug)]
@@ -42,7 +42,7 @@ impl Dialect for Moderations {
     }
 
     fn request(&self, body: &str, ask: &mut Ask) {
-        let asked: Request<'_> = parse(body).unwrap_or_default();
+        let asked: Request<'_> = read(body);
         ask.request.model = asked.model.boxed().or(ask.request.model.take());
         if ask.content {
             let texts = strings(asked.input).into_iter();
@@ -53,7 +53,7 @@ impl Dialect for Moderations {
     }
 
     fn whole(&self, body: &str, reply: &mut Reply) {
-        let response: Response<'_> = parse(body).unwrap_or_default();
+        let response: Response<'_> = read(body);
         reply.recognised |= !response.results.is_empty();
         reply.set_id(response.id);
         reply.set_model(response.model);

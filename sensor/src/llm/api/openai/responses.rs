@@ -7,7 +7,7 @@ use crate::llm::api::{Ask, Dialect, Event};
 use crate::llm::attr;
 use crate::llm::call::Name;
 use crate::llm::error;
-use crate::llm::json::{Bool, Int, List, Num, Raw, Str, parse, wire};
+use crate::llm::json::{Bool, Int, List, Num, Raw, Str, read, wire};
 use crate::llm::reply::{Reply, ToolFragment};
 
 #[derive(Debug)]
@@ -70,7 +70,7 @@ wire! {
 
     struct StreamEvent<'a> {
         kind: Str<'a> = "type",
-        response: Response<'a>,
+        response: Raw<'a>,
         output_index: Int,
         item: Raw<'a>,
         delta: Raw<'a>,
@@ -94,7 +94,7 @@ impl Dialect for Responses {
     }
 
     fn request(&self, body: &str, ask: &mut Ask) {
-        let asked: Request<'_> = parse(body).unwrap_or_default();
+        let asked: Request<'_> = read(body);
         let request = &mut ask.request;
         request.model = asked.model.boxed().or(request.model.take());
         request.stream = asked.stream.0;
@@ -122,12 +122,12 @@ impl Dialect for Responses {
     }
 
     fn whole(&self, body: &str, reply: &mut Reply) {
-        let response: Response<'_> = parse(body).unwrap_or_default();
+        let response: Response<'_> = read(body);
         response.close(reply);
     }
 
     fn event(&self, event: &Event<'_>, reply: &mut Reply) {
-        let told: StreamEvent<'_> = parse(event.data).unwrap_or_default();
+        let told: StreamEvent<'_> = read(event.data);
         told.apply(reply);
     }
 }
@@ -137,11 +137,13 @@ impl StreamEvent<'_> {
         let kind = self.kind.key();
         let kind = kind.strip_prefix("response.").unwrap_or(kind);
         match kind {
-            "created" | "in_progress" | "queued" => self.response.apply(reply),
+            "created" | "in_progress" | "queued" => {
+                self.response.parse::<Response<'_>>().apply(reply);
+            }
             "output_item.added" => self.item_added(reply),
             "output_item.done" => self.item_done(reply),
             "completed" | "incomplete" | "failed" | "done" | "cancelled" => {
-                self.response.close(reply);
+                self.response.parse::<Response<'_>>().close(reply);
                 reply.ended = true;
             }
             "error" => {
@@ -213,8 +215,7 @@ impl Response<'_> {
             matches!(object, "response" | "response.compaction") || !self.status.is_empty();
         reply.set_id(self.id);
         reply.set_model(self.model);
-        reply.tokens.update(self.usage.tokens());
-        self.usage.extras(&mut reply.attributes);
+        self.usage.apply(reply);
         if let Some(conversation) = conversation(self.conversation) {
             reply.conversation_id = Some(conversation);
         }

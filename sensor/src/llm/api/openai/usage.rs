@@ -2,6 +2,7 @@
 
 use crate::llm::attr::{self, Attributes};
 use crate::llm::json::{Int, Num, Raw, wire};
+use crate::llm::reply::Reply;
 use crate::llm::usage::Tokens;
 
 wire! {
@@ -34,6 +35,11 @@ wire! {
 }
 
 impl Usage<'_> {
+    pub(in crate::llm::api) fn apply(&self, reply: &mut Reply) {
+        reply.tokens.update(self.tokens());
+        self.extras(&mut reply.attributes);
+    }
+
     pub(in crate::llm::api) fn tokens(&self) -> Tokens {
         Tokens {
             input: self.prompt.count(),
@@ -71,8 +77,7 @@ impl Usage<'_> {
 
     pub(in crate::llm::api) fn extras(&self, attributes: &mut Attributes) {
         let cost: Cost = self.cost.parse();
-        let plain = crate::llm::json::parse::<Num>(self.cost.text()).unwrap_or_default();
-        attributes.double(attr::PROVIDER_COST, plain);
+        attributes.double(attr::PROVIDER_COST, self.cost.parse());
         attributes.double(attr::PROVIDER_COST, cost.total);
         attributes.double(attr::AUDIO_SECONDS, self.seconds);
         let (input, output) = (&self.input_details, &self.output_details);

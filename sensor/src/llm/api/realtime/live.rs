@@ -6,7 +6,7 @@ use crate::llm::api::google::content::{self, Call, Content};
 use crate::llm::api::google::generate::{Config, Usage};
 use crate::llm::api::{Ask, Dialect, Event, user_message};
 use crate::llm::call::{ChatMessage, Name, Part};
-use crate::llm::json::{Bool, List, Raw, Str, parse, wire};
+use crate::llm::json::{Bool, List, Raw, Str, read, wire};
 use crate::llm::reply::Reply;
 
 #[derive(Debug)]
@@ -78,7 +78,7 @@ impl Conversation for Live {
     }
 
     fn client(&self, text: &str, setup: &mut Setup) -> Effect {
-        let message: ClientMessage<'_> = parse(text).unwrap_or_default();
+        let message: ClientMessage<'_> = read(text);
         if message.setup.is_some() {
             self.request(message.setup.text(), &mut setup.ask);
             return Effect::None;
@@ -104,7 +104,7 @@ impl Conversation for Live {
     }
 
     fn server(&self, text: &str, setup: &mut Setup) -> Effect {
-        let message: ServerMessage<'_> = parse(text).unwrap_or_default();
+        let message: ServerMessage<'_> = read(text);
         let content = &message.content;
         if let Some(heard) = content.heard.text.string() {
             setup.say(user_message(Part::Text(heard)));
@@ -150,7 +150,7 @@ impl Dialect for Live {
     }
 
     fn request(&self, body: &str, ask: &mut Ask) {
-        let asked: LiveSetup<'_> = parse(body).unwrap_or_default();
+        let asked: LiveSetup<'_> = read(body);
         asked.config.apply(ask);
         ask.request.model = asked.model.boxed();
         if ask.content {
@@ -160,7 +160,7 @@ impl Dialect for Live {
     }
 
     fn whole(&self, body: &str, reply: &mut Reply) {
-        let message: ServerMessage<'_> = parse(body).unwrap_or_default();
+        let message: ServerMessage<'_> = read(body);
         let content = &message.content;
         reply.recognised = true;
         content.turn.add_to(0, reply);

@@ -7,7 +7,7 @@ use crate::llm::api::openai::responses::Responses;
 use crate::llm::api::openai::{COMPATIBLE, content, usage::Usage};
 use crate::llm::api::{Ask, Dialect, Event};
 use crate::llm::call::{ChatMessage, Name, Part};
-use crate::llm::json::{Int, List, Num, Raw, Str, parse, wire};
+use crate::llm::json::{Int, List, Num, Raw, Str, parse, read, wire};
 use crate::llm::reply::Reply;
 
 #[derive(Debug)]
@@ -66,7 +66,7 @@ impl Conversation for Realtime {
     }
 
     fn client(&self, text: &str, setup: &mut Setup) -> Effect {
-        let message: Message<'_> = parse(text).unwrap_or_default();
+        let message: Message<'_> = read(text);
         match message.kind.key() {
             "session.update" => {
                 message.session.parse::<Session<'_>>().apply(&mut setup.ask);
@@ -89,7 +89,7 @@ impl Conversation for Realtime {
     }
 
     fn server(&self, text: &str, setup: &mut Setup) -> Effect {
-        let message: Message<'_> = parse(text).unwrap_or_default();
+        let message: Message<'_> = read(text);
         match message.kind.key() {
             "session.created" | "session.updated" => {
                 message.session.parse::<Session<'_>>().apply(&mut setup.ask);
@@ -112,7 +112,7 @@ impl Conversation for ResponsesSocket {
 
     /// The event that asks is itself the request.
     fn client(&self, text: &str, setup: &mut Setup) -> Effect {
-        let message: Message<'_> = parse(text).unwrap_or_default();
+        let message: Message<'_> = read(text);
         if message.kind.key() != "response.create" {
             return Effect::None;
         }
@@ -129,7 +129,7 @@ impl Conversation for ResponsesSocket {
     }
 
     fn server(&self, text: &str, _: &mut Setup) -> Effect {
-        let message: Message<'_> = parse(text).unwrap_or_default();
+        let message: Message<'_> = read(text);
         of_response(message.kind.key())
     }
 }
@@ -168,7 +168,7 @@ impl Dialect for Realtime {
     }
 
     fn request(&self, body: &str, ask: &mut Ask) {
-        parse::<Session<'_>>(body).unwrap_or_default().apply(ask);
+        read::<Session<'_>>(body).apply(ask);
     }
 
     fn whole(&self, body: &str, reply: &mut Reply) {
@@ -178,7 +178,7 @@ impl Dialect for Realtime {
     fn event(&self, event: &Event<'_>, reply: &mut Reply) {
         Responses.event(event, reply);
         // xAI counts beside the response, not in it.
-        let message: Message<'_> = parse(event.data).unwrap_or_default();
+        let message: Message<'_> = read(event.data);
         if message.kind.key() == "response.done" {
             reply.tokens.update(message.usage.tokens());
             message.usage.extras(&mut reply.attributes);

@@ -7,7 +7,7 @@ use super::openai::chat;
 use super::openai::usage::Usage;
 use super::{Ask, Dialect, Event, media};
 use crate::llm::attr;
-use crate::llm::json::{Int, List, Raw, Str, parse, wire};
+use crate::llm::json::{Int, List, Raw, Str, read, wire};
 use crate::llm::reply::{Reply, ToolFragment};
 use crate::llm::usage::Tokens;
 
@@ -72,7 +72,7 @@ impl Dialect for Chat {
 
     fn request(&self, body: &str, ask: &mut Ask) {
         chat::Chat.request(body, ask);
-        let asked: Request<'_> = parse(body).unwrap_or_default();
+        let asked: Request<'_> = read(body);
         ask.attributes
             .text(attr::PREVIOUS_RESPONSE_ID, asked.previous);
         if ask.content {
@@ -82,7 +82,7 @@ impl Dialect for Chat {
     }
 
     fn whole(&self, body: &str, reply: &mut Reply) {
-        let response: Response<'_> = parse(body).unwrap_or_default();
+        let response: Response<'_> = read(body);
         reply.recognised |= !response.outputs.is_empty();
         reply.set_id(response.id);
         reply.set_model(response.model);

@@ -1,13 +1,13 @@
-//! Calls for tests.
+//! Calls for the tests of both, the library and the program.
 
 use std::sync::Arc;
 
-use crate::enrich::EnrichedCall;
-use crate::enrich::trace::Seed;
-use crate::event::{ConnectionId, Origin, Role};
-use crate::llm::call::{Call, CallId, Capture, Request, Response, Server, Timing, Usage};
-use crate::redact::{Content, Policy, Record};
-use crate::time::{ClockOffset, Timestamp};
+use llmtap::enrich::EnrichedCall;
+use llmtap::enrich::trace::Seed;
+use llmtap::event::{ConnectionId, Origin, Role};
+use llmtap::llm::call::{Call, CallId, Capture, Request, Response, Server, Timing, Usage};
+use llmtap::redact::{Content, Policy, Record};
+use llmtap::time::{ClockOffset, Timestamp};
 
 /// A streamed call of 1.34 s, changed as the test needs it.
 pub fn enriched(change: impl FnOnce(&mut Call, &mut Origin)) -> EnrichedCall {

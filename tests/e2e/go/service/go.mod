@@ -1,0 +1,3 @@
+module llmtap.test/service
+
+go 1.21
