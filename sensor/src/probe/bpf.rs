@@ -6,6 +6,7 @@
 
 use std::ffi::CStr;
 use std::io;
+use std::mem::offset_of;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
 use aya_obj::Function;
@@ -79,6 +80,15 @@ struct LinkCreate {
     padding: u32,
 }
 
+const _: () = {
+    assert!(size_of::<BtfLoad>() == 32);
+    assert!(offset_of!(ProgLoad, prog_name) == 48);
+    assert!(offset_of!(ProgLoad, func_info) == 80);
+    assert!(size_of::<ProgLoad>() == 112);
+    assert!(offset_of!(LinkCreate, path) == 16);
+    assert!(offset_of!(LinkCreate, pid) == 56);
+};
+
 /// Types, as a section `.BTF` has them.
 pub fn load_types(types: &[u8]) -> io::Result<OwnedFd> {
     let attributes = BtfLoad {
@@ -124,8 +134,8 @@ pub fn load_program(
 
 /// Probes at all the offsets of a file, in every process, or at none.
 pub fn link(program: &Program, file: &CStr, offsets: &[u64]) -> io::Result<OwnedFd> {
-    // Without a descriptor for the link, kernels before 6.11 free probes that are in use
-    // (CVE-2024-47675); so there has to be one.
+    // Where there is no descriptor left for the link, kernels before 6.11 free probes that
+    // are in use (CVE-2024-47675).
     drop(program.fd.try_clone()?);
     let multi_flags = match program.at_return {
         true => BPF_F_UPROBE_MULTI_RETURN,
