@@ -47,6 +47,23 @@ impl Stamp {
     }
 }
 
+/// What was found in a file as it was at that time.
+#[derive(Clone, Debug)]
+pub struct Examined {
+    pub finding: Option<Finding>,
+    stamp: Stamp,
+}
+
+impl Examined {
+    /// Looks for TLS in `file`, which may take a second where it is large.
+    pub fn of(file: &File) -> Result<Self, ImageError> {
+        Ok(Self {
+            stamp: Stamp::of(file)?,
+            finding: super::examine(file)?,
+        })
+    }
+}
+
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Entry {
     stamp: Stamp,
@@ -91,19 +108,28 @@ impl Cache {
 
     /// What `file` holds, examined only if it is new or has changed.
     pub fn examine(&mut self, file: &File) -> Result<Option<Finding>, ImageError> {
-        let stamp = Stamp::of(file)?;
-        if let Some(entry) = self.entries.get(&stamp) {
-            return Ok(entry.finding.clone());
+        if let Some(finding) = self.known(file) {
+            return Ok(finding);
         }
-        let finding = super::examine(file)?;
-        // A file that changed while it was read may have been read in two halves.
-        if Stamp::of(file)? == stamp {
-            self.insert(Entry {
-                stamp,
-                finding: finding.clone(),
-            });
-        }
+        let examined = Examined::of(file)?;
+        let finding = examined.finding.clone();
+        self.remember(file, examined);
         Ok(finding)
+    }
+
+    /// What an earlier look found in `file`. `None`: there was none since it last changed.
+    pub fn known(&self, file: &File) -> Option<Option<Finding>> {
+        let entry = self.entries.get(&Stamp::of(file).ok()?)?;
+        Some(entry.finding.clone())
+    }
+
+    /// Keeps what was found in `file`, for [`Self::known`].
+    pub fn remember(&mut self, file: &File, examined: Examined) {
+        let Examined { stamp, finding } = examined;
+        // A file that changed while it was read may have been read in two halves.
+        if Stamp::of(file).is_ok_and(|now| now == stamp) {
+            self.insert(Entry { stamp, finding });
+        }
     }
 
     fn insert(&mut self, entry: Entry) {

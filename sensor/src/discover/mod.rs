@@ -47,7 +47,7 @@ mod unwind;
 
 use std::fs::File;
 
-pub use cache::{Cache, analyse_cached};
+pub use cache::{Cache, Examined, analyse_cached};
 pub use image::ImageError;
 pub use plan::{Exit, Finding, FoundBy, Function, Hook, HookPlan, Site, SiteCost, Unsupported};
 

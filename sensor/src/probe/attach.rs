@@ -18,10 +18,13 @@ use super::links::{self, Link};
 use super::load::{self, Programs};
 use super::tally::{Refutation, Tally};
 use crate::discover::process::{FileFacts, tls_files};
-use crate::discover::{Cache, Exit, Finding, Function, Hook};
+use crate::discover::{Cache, Examined, Exit, Finding, Function, Hook, ImageError};
 
 /// Files remembered; beyond, those without TLS are forgotten and looked at again.
 const MAX_IMAGES: usize = 1 << 16;
+
+/// A file of more bytes may take longer than others should wait.
+const LARGE: u64 = 8 << 20;
 
 /// Tells one file from another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -134,7 +137,7 @@ impl Images {
         if !self.forget_unless(id, stamp) {
             return;
         }
-        let finding = self.findings().examine(file).ok().flatten();
+        let finding = self.finding(file).ok().flatten();
         let (image, links) = match finding {
             Some(finding) => {
                 let (image, links) = attach(programs, file, path, finding);
@@ -148,6 +151,24 @@ impl Images {
             links,
         };
         self.known().insert(id, known);
+    }
+
+    /// What a file holds. Nobody waits for a look at another file.
+    pub fn finding(&self, file: &File) -> Result<Option<Finding>, ImageError> {
+        let known = self.findings().known(file);
+        if let Some(finding) = known {
+            return Ok(finding);
+        }
+        let examined = Examined::of(file)?;
+        let finding = examined.finding.clone();
+        self.findings().remember(file, examined);
+        Ok(finding)
+    }
+
+    /// Whether looking at a file takes a while.
+    pub fn takes_a_while(&self, file: &File) -> bool {
+        let is_large = file.metadata().is_ok_and(|meta| meta.len() > LARGE);
+        is_large && self.findings().known(file).is_none()
     }
 
     /// Forgets a file, unless it has been looked at as it is now. `false`: it has.

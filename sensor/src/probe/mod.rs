@@ -30,6 +30,7 @@
     )
 )]
 
+mod aside;
 mod attach;
 mod bpf;
 mod btf;

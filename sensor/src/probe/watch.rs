@@ -9,8 +9,10 @@
 //! waits for, and with it all that are set within the next 30 ms.
 
 use std::collections::HashSet;
+use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -20,6 +22,7 @@ use std::time::{Duration, Instant};
 use aya::maps::{MapData, RingBuf};
 use llmtap_common::record::{ProcessRecord, process as happened};
 
+use super::aside::{Aside, Open};
 use super::attach::Images;
 use super::load::Programs;
 use super::process::{self, Identity};
@@ -56,6 +59,8 @@ pub struct Coverage {
     lost: u64,
     /// When findings were last written down.
     saved: Instant,
+    /// `None` at the start, which waits for everything.
+    aside: Option<Aside>,
 }
 
 impl Coverage {
@@ -71,6 +76,7 @@ impl Coverage {
             losses,
             lost: 0,
             saved: Instant::now(),
+            aside: None,
             programs,
         })
     }
@@ -89,6 +95,7 @@ impl Coverage {
             }
         }
         self.images.save_findings();
+        self.aside = Some(Aside::start(Arc::clone(&self.images)).map_err(ProbeError::Thread)?);
         Ok(())
     }
 
@@ -117,9 +124,29 @@ impl Coverage {
             return false;
         };
         if let Some(file) = file {
-            self.images.cover(&mut self.programs, &file, &mapped.path);
+            self.cover_file(file, mapped.path.clone());
         }
         true
+    }
+
+    /// Covers a file, at once or when it was looked at.
+    fn cover_file(&mut self, file: File, path: PathBuf) {
+        let open = Open { file, path };
+        let refused = match &self.aside {
+            Some(aside) if self.images.takes_a_while(&open.file) => aside.take(open),
+            _ => Err(open),
+        };
+        if let Err(Open { file, path }) = refused {
+            self.images.cover(&mut self.programs, &file, &path);
+        }
+    }
+
+    /// Covers what was looked at aside.
+    fn take_back(&mut self) {
+        let known: Vec<Open> = self.aside.iter().flat_map(Aside::done).collect();
+        for Open { file, path } in known {
+            self.images.cover(&mut self.programs, &file, &path);
+        }
     }
 
     /// Handles what has come, and says how much that was.
@@ -151,7 +178,7 @@ impl Coverage {
             return;
         }
         if let Ok(Some((file, path))) = process::executable(record.pid) {
-            self.images.cover(&mut self.programs, &file, &path);
+            self.cover_file(file, path);
             self.files.add(&record.file);
         }
     }
@@ -206,6 +233,7 @@ impl Watch {
             .spawn(move || {
                 hasten();
                 while !stopped.load(Ordering::Acquire) {
+                    coverage.take_back();
                     match coverage.drain(&sender) {
                         0 => coverage.rest(),
                         1..FLOOD => {}
