@@ -135,6 +135,10 @@ def realtime(n):
             model="gpt-realtime", websocket_connection_options={"ssl": trust},
         ) as connection:
             await connection.session.update(session={"type": "realtime", "instructions": "Be brief."})
+            # Whoever asks earlier asks a model that the server has not named yet.
+            async for event in connection:
+                if event.type == "session.updated":
+                    break
             for i in range(n):
                 await connection.conversation.item.create(item={
                     "type": "message", "role": "user", "content": [{"type": "input_text", "text": f"{PROMPT} {i}"}]})
