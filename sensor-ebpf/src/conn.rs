@@ -89,7 +89,7 @@ pub fn plain(task: Task, stream: &Stream, fd: u64) -> Option<&'static mut Connec
         Some(connection) => connection,
         None => {
             maps::has_habit(task.pid(), habit::PLAIN);
-            ends_with(task, fd, &key);
+            ends_with(task, fd, stream, &key);
             begin(task, &key, 0)?
         }
     };
@@ -112,22 +112,49 @@ pub fn encrypted(fd: u64) {
     }
 }
 
-/// A descriptor of a process is closed.
+/// Value of the map `DESCRIPTORS`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Carried {
+    connection: Key,
+    /// Inode of the socket that the descriptor stood for.
+    socket: u64,
+}
+
+/// A descriptor of a process was closed.
+///
+/// The number is free before the call returns: by now it may stand for another socket, and
+/// what is remembered for it may be that one's.
 #[inline(always)]
 pub fn closed(task: Task, fd: u64) {
     let descriptor = descriptor(task, fd);
     // SAFETY: a copy is taken at once; at worst it names a connection that is over.
-    let Some(key) = (unsafe { DESCRIPTORS.get(descriptor) }).copied() else {
+    let Some(carried) = (unsafe { DESCRIPTORS.get(descriptor) }).copied() else {
         return;
     };
+    if socket::stream(fd).is_some_and(|stream| stream.inode == carried.socket) {
+        return;
+    }
     let _ = DESCRIPTORS.remove(descriptor);
-    over(&key);
+    over(&carried.connection);
 }
 
-/// The connection is over when the process closes the descriptor.
+/// The connection is over when the process closes the descriptor, as is now the one that
+/// the descriptor carried before.
 #[inline(always)]
-pub fn ends_with(task: Task, fd: u64, key: &Key) {
-    let _ = DESCRIPTORS.insert(descriptor(task, fd), key, BPF_ANY as u64);
+pub fn ends_with(task: Task, fd: u64, stream: &Stream, key: &Key) {
+    let descriptor = descriptor(task, fd);
+    // SAFETY: see `closed`.
+    if let Some(before) = unsafe { DESCRIPTORS.get(descriptor) }.copied()
+        && before.socket != stream.inode
+    {
+        over(&before.connection);
+    }
+    let carried = Carried {
+        connection: *key,
+        socket: stream.inode,
+    };
+    let _ = DESCRIPTORS.insert(descriptor, carried, BPF_ANY as u64);
 }
 
 fn descriptor(task: Task, fd: u64) -> u64 {

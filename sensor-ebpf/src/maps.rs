@@ -9,6 +9,7 @@ use llmtap_common::layout::{FileId, KernelLayout};
 use llmtap_common::loss::{Counters, Place};
 use llmtap_common::site::SiteKey;
 
+use crate::conn::Carried;
 use crate::stash::Thread;
 use crate::stream::Stream;
 
@@ -53,7 +54,7 @@ pub static SOCKETS: LruHashMap<u64, Key> = LruHashMap::with_max_entries(1 << 14,
 
 /// Connections whose end is that of a descriptor, by process and descriptor.
 #[map]
-pub static DESCRIPTORS: LruHashMap<u64, Key> = LruHashMap::with_max_entries(1 << 14, 0);
+pub static DESCRIPTORS: LruHashMap<u64, Carried> = LruHashMap::with_max_entries(1 << 14, 0);
 
 /// Files that user space has looked at already.
 #[map]

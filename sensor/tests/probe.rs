@@ -397,6 +397,25 @@ fn connections_that_were_open_before() {
     }
 }
 
+/// The number of a descriptor is given anew before the call that closes it returns.
+#[test]
+#[ignore = "needs root and the eBPF object"]
+fn a_descriptor_that_is_taken_while_it_is_closed() {
+    let _turn = TURN.lock();
+    let mut traffic = Traffic::start("reuse");
+    let sensor = sensor_for(&traffic, Options::default());
+    traffic.order("reuse 3000");
+    let mut seen = Seen::default();
+    seen.finish(sensor);
+    let client = seen.client(&traffic.at[0]);
+    let side = &seen.write[&client];
+    assert_eq!((side.lost, side.cut), (0, 0));
+    side.assert_tells(&traffic.sent());
+    assert!(!seen.closed.contains(&client));
+    // The one before.
+    assert!(!seen.closed.is_empty());
+}
+
 /// Its end is known by another way than its bytes, and may be known before them.
 #[test]
 #[ignore = "needs root and the eBPF object"]

@@ -11,6 +11,7 @@ import os
 import random
 import socket
 import ssl
+import struct
 import sys
 import threading
 
@@ -65,6 +66,49 @@ client = ssl.create_default_context(cafile=certificate)
 client.check_hostname = False
 plain_at = listen(lambda connection: connection)
 tls_at = listen(lambda connection: server.wrap_socket(connection, server_side=True))
+
+
+def reuse(length):
+    """A descriptor is free while the call that closes it still waits for its last bytes to go.
+
+    The next connection gets its number, and asks before that call returns and is answered after.
+    """
+    global connection
+    full, stuck, _listener = slow_pair()
+    number = full.fileno()
+    closing = threading.Thread(target=full.close)
+    closing.start()
+    while os.path.exists("/proc/self/fd/%d" % number):
+        pass
+    connection = socket.create_connection(plain_at)
+    assert connection.fileno() == number
+    print("at", *connection.getsockname(), flush=True)
+    data = request(length)
+    sent.write(data)
+    connection.sendall(data[:-1])
+    assert closing.is_alive()
+    stuck.close()
+    closing.join()
+    connection.sendall(data[-1:])
+    answered()
+
+
+def slow_pair():
+    """Two ends of a connection: one that has more to send than the other takes, and waits
+    when it is closed. The listener is kept, so that no lower descriptor gets free."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    one = socket.create_connection(listener.getsockname())
+    other, _ = listener.accept()
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 30))
+    one.sendall(get(0))
+    one.setblocking(False)
+    try:
+        while True:
+            one.send(b"x" * 65536)
+    except BlockingIOError:
+        pass
+    one.setblocking(True)
+    return one, other, listener
 
 
 def answered():
@@ -143,6 +187,8 @@ for line in sys.stdin:
         asyncio.run(asynchronous(*values))
     elif order == "served":
         asyncio.run(served_asynchronously(*values))
+    elif order == "reuse":
+        reuse(values[0])
     elif order == "close":
         connection.close()
     if connection is not None and order in ("plain", "tls"):
