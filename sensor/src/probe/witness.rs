@@ -3,7 +3,7 @@
 //! In: records. Out: a [`Seen`] for each process and file; entries of [`Tally`]s. Must not
 //! know: what a payload means beyond what it looks like.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::tally::{self, Judgement, Look, Tally};
@@ -35,7 +35,7 @@ pub struct Witness {
     /// By the kernel's id.
     connections: HashMap<u64, Through>,
     /// With the tally, so that its address stays its own.
-    seen: HashMap<Place, (Seen, Arc<Tally>)>,
+    seen: BTreeMap<Place, (Seen, Arc<Tally>)>,
 }
 
 impl Witness {
@@ -78,9 +78,17 @@ impl Witness {
         self.connections.remove(&connection);
     }
 
+    /// Most processes that end never used TLS: they cost one look.
     pub fn exited(&mut self, pid: u32) {
+        let places = (pid, usize::MIN)..=(pid, usize::MAX);
+        let gone: Vec<Place> = self.seen.range(places).map(|(place, _)| *place).collect();
+        if gone.is_empty() {
+            return;
+        }
+        for place in gone {
+            self.seen.remove(&place);
+        }
         self.connections.retain(|_, through| through.place.0 != pid);
-        self.seen.retain(|(of, _), _| *of != pid);
     }
 
     pub fn seen(&self, pid: u32, tally: &Arc<Tally>) -> Seen {
