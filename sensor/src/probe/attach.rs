@@ -12,6 +12,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
+use llmtap_common::site::PAGE;
+
 use super::ProbeError;
 use super::go;
 use super::links::{self, Link};
@@ -84,6 +86,18 @@ pub struct Image {
 }
 
 impl Image {
+    /// Without probes.
+    pub fn bare(path: &Path, finding: Finding) -> Self {
+        Self {
+            path: path.to_owned(),
+            finding,
+            failures: vec![],
+            withdrawn: None,
+            tally: Arc::default(),
+            sites: 0,
+        }
+    }
+
     /// Probes in place.
     pub fn sites(&self) -> usize {
         self.sites
@@ -212,15 +226,23 @@ impl Images {
         Ok(files.into_iter().map(with_image).collect())
     }
 
+    /// Those with a hook that stands at this place in a page.
+    pub fn hooked_at(&self, in_page: u64) -> Vec<Arc<Image>> {
+        let at_place = |hook: &Hook| hook.entry.offset % PAGE == in_page;
+        let mut images = self.all();
+        images.retain(|image| match &image.finding {
+            Finding::Hooks(plan) => image.sites > 0 && plan.hooks.iter().any(at_place),
+            Finding::Unsupported(_) => false,
+        });
+        images
+    }
+
     /// Takes the hooks of a file away, for good.
     pub fn withdraw(&self, image: &Arc<Image>, why: Refutation) {
         let bare = Arc::new(Image {
-            path: image.path.clone(),
-            finding: image.finding.clone(),
-            failures: vec![],
             withdrawn: Some(why),
             tally: Arc::clone(&image.tally),
-            sites: 0,
+            ..Image::bare(&image.path, image.finding.clone())
         });
         let mut known = self.known();
         let is_it =
@@ -230,8 +252,10 @@ impl Images {
         place.image = Some(bare);
         let links = std::mem::take(&mut place.links);
         drop(known);
-        // It takes time, which those who read records don't have.
-        thread::spawn(move || links::end(links));
+        // It takes time, which those who read records don't have; where no thread is to be
+        // had, the links end here, as what was to run is dropped.
+        let ending = thread::Builder::new().name("detach".into());
+        let _ = ending.spawn(move || links::end(links));
     }
 
     pub fn all(&self) -> Vec<Arc<Image>> {
@@ -276,12 +300,9 @@ fn attach(
         }
     }
     let image = Image {
-        path: path.to_owned(),
-        finding,
         failures,
-        withdrawn: None,
-        tally: Arc::default(),
         sites: links.iter().map(Link::sites).sum(),
+        ..Image::bare(path, finding)
     };
     (image, links)
 }

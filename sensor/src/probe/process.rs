@@ -13,7 +13,7 @@ use llmtap_common::site::PAGE;
 
 use super::attach::{Image, Images};
 use super::tally::Tally;
-use crate::discover::{Finding, Hook, maps};
+use crate::discover::maps;
 
 /// Processes whose names are remembered.
 const MAX_PROCESSES: usize = 1 << 16;
@@ -122,7 +122,9 @@ impl Processes {
         found(&known.libraries).or_else(|| {
             known.libraries = libraries(pid, images);
             let exe = known.exe.as_deref();
-            found(&known.libraries).or_else(|| likely_library(exe, instruction, images))
+            // Wherever a file is mapped, its probes stand at the same places in a page.
+            let hooked = || images.hooked_at(instruction % PAGE);
+            found(&known.libraries).or_else(|| likely_library(exe, hooked()))
         })
     }
 
@@ -148,26 +150,28 @@ fn libraries(pid: u32, images: &Images) -> Vec<(Range<u64>, Library)> {
     files.into_iter().filter_map(library).collect()
 }
 
-/// For a process that is gone, which ran `exe`. Wherever a file is mapped, its probes stand
-/// at the same places in a page: it was the program itself, or a library that alone has one
-/// at this place.
-fn likely_library(exe: Option<&str>, instruction: u64, images: &Images) -> Option<Library> {
-    let at_place = |hook: &Hook| hook.entry.offset % PAGE == instruction % PAGE;
-    let mut likely = images.all();
-    likely.retain(|image| match &image.finding {
-        Finding::Hooks(plan) => image.sites() > 0 && plan.hooks.iter().any(at_place),
-        Finding::Unsupported(_) => false,
-    });
+/// For a process that is gone, which ran `exe`, and ran into a hook of one of `images`: it was
+/// the program itself, or a library if all of these are of one kind.
+fn likely_library(exe: Option<&str>, images: Vec<Arc<Image>>) -> Option<Library> {
     let is_own = |path: &Path| exe.is_some_and(|exe| path.to_str() == Some(exe));
-    let own = likely.iter().find(|image| is_own(&image.path));
-    let first = own.or_else(|| likely.first())?;
-    let same = |image: &Arc<Image>| image.library() == first.library();
-    (own.is_some() || likely.iter().all(same)).then(|| Library::of(first))
+    let (own, others): (Vec<_>, Vec<_>) = images.into_iter().partition(|i| is_own(&i.path));
+    let likely = if own.is_empty() { others } else { own };
+    let (first, rest) = likely.split_first()?;
+    if rest.iter().any(|image| image.library() != first.library()) {
+        return None;
+    }
+    let mut library = Library::of(first);
+    if !rest.is_empty() {
+        // Nobody knows which of them it was, so that none is judged by what comes.
+        library.tally = Arc::default();
+    }
+    Some(library)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::discover::{Finding, Unsupported};
 
     #[test]
     fn this_process_is_known_by_its_file() {
@@ -185,5 +189,38 @@ mod tests {
         let mut processes = Processes::default();
         assert_eq!(*processes.identity(pid), Identity::default());
         assert_eq!(processes.library(pid, 0x1000, &Images::default()), None);
+    }
+
+    #[test]
+    fn a_process_that_is_gone_speaks_for_no_file_that_may_not_be_its_own() {
+        let image = |path: &str, library: &'static str| {
+            let finding = Finding::Unsupported(Unsupported {
+                library: library.into(),
+                reason: "".into(),
+            });
+            Arc::new(Image::bare(Path::new(path), finding))
+        };
+        let (one, other) = (image("/lib/one", "openssl"), image("/lib/other", "openssl"));
+        let go = image("/bin/go", "go");
+        let likely = |exe, images: &[&Arc<Image>]| {
+            let images = images.iter().copied().cloned().collect();
+            likely_library(exe, images)
+        };
+        let is_judged =
+            |library: &Library, image: &Image| Arc::ptr_eq(&library.tally, &image.tally);
+
+        let only = likely(None, &[&one]).unwrap();
+        assert!(is_judged(&only, &one));
+        let either = likely(None, &[&one, &other]).unwrap();
+        assert_eq!(&*either.name, "openssl");
+        assert!(!is_judged(&either, &one) && !is_judged(&either, &other));
+        assert_eq!(likely(None, &[&one, &go]), None);
+        let own = likely(Some("/bin/go"), &[&one, &other, &go]).unwrap();
+        assert!(is_judged(&own, &go));
+        // Of one name, in two containers.
+        let twin = image("/bin/go", "go");
+        let own = likely(Some("/bin/go"), &[&go, &twin]).unwrap();
+        assert!(!is_judged(&own, &go) && !is_judged(&own, &twin));
+        assert_eq!(likely(None, &[]), None);
     }
 }
