@@ -51,6 +51,25 @@ const TEXTS: [&str; 10] = [
     "query",
 ];
 
+/// Names of options whose value authenticates if there is a colon in it, name and password.
+const USERS: [&str; 2] = ["user", "proxyuser"];
+
+/// Names of options that begin as `-p` does with a password at its end.
+const AFTER_P: [&str; 12] = [
+    "arallel",
+    "ath",
+    "id",
+    "idfile",
+    "lugins",
+    "ort",
+    "refix",
+    "rint",
+    "rofile",
+    "roject",
+    "roperties",
+    "rovider",
+];
+
 /// The command line in one line; `None` where there is none.
 pub fn redacted(cmdline: &[u8]) -> Option<Box<str>> {
     let text = String::from_utf8_lossy(cmdline);
@@ -62,13 +81,12 @@ pub fn redacted(cmdline: &[u8]) -> Option<Box<str>> {
         _ => program,
     };
     let mut line = shortened(program).into_owned();
-    let mut mask = None;
+    let mut before = "";
     for argument in arguments {
-        let shown = match mask {
-            Some(mask) if !argument.starts_with('-') => Cow::Borrowed(mask),
-            _ => masked(argument),
-        };
-        mask = mask_of_next(argument);
+        let is_value = before.starts_with('-') && !argument.starts_with('-');
+        let mask = is_value.then(|| mask_of_value(before, argument)).flatten();
+        let shown = mask.map_or_else(|| masked(argument), Cow::Borrowed);
+        before = argument;
         if line.len().saturating_add(shown.len()) > MAX_LINE {
             line.push_str(" …");
             break;
@@ -79,16 +97,57 @@ pub fn redacted(cmdline: &[u8]) -> Option<Box<str>> {
     Some(line.into())
 }
 
-/// What to show for the next argument where this one says that it must not be known:
-/// `--api-key`, `-u` (of curl: name and password), `--prompt`.
-fn mask_of_next(argument: &str) -> Option<&'static str> {
-    let name = argument.trim_start_matches('-');
-    match argument {
-        "-u" | "-H" | "-b" => Some(MASK),
-        "-d" => Some(TEXT),
-        _ if name.len() == argument.len() || name.contains('=') => None,
+/// What to show for the argument that follows an option, or stands behind its `=`, where that
+/// must not be known.
+fn mask_of_value(option: &str, value: &str) -> Option<&'static str> {
+    let name = option.trim_start_matches('-');
+    match option.as_bytes() {
+        [b'-', letter] => mask_of_letter(*letter, value),
+        _ if name.contains('=') => None,
+        _ if value.contains(':') && is_user(name) => Some(MASK),
         _ => mask_of(name),
     }
+}
+
+/// Options of one letter mean this here and that there: `-u` (curl: name and password), `-H`
+/// (a field), `-b` (a cookie, or an address), `-p` (mysql: password; claude: prompt; a port),
+/// `-a` (redis-cli: password), `-d` (curl: text).
+fn mask_of_letter(letter: u8, value: &str) -> Option<&'static str> {
+    match letter {
+        b'p' | b'a' | b'b' if is_number(value) => None,
+        b'u' | b'H' | b'b' | b'p' | b'a' => Some(MASK),
+        b'd' => Some(TEXT),
+        _ => None,
+    }
+}
+
+/// The same for `-uname:password` and `-pPASSWORD`, which are one argument: the option, and
+/// what to show behind it. With a single `-` there may be a long name as well.
+fn mask_of_attached(argument: &str) -> Option<(&str, &'static str)> {
+    let (option, value) = argument.split_at_checked(2)?;
+    let [b'-', letter] = option.as_bytes() else {
+        return None;
+    };
+    let has_value = match letter {
+        b'u' | b'H' => value.contains(':'),
+        b'b' => value.contains('='),
+        b'p' => !value.is_empty() && !AFTER_P.contains(&value.split('=').next().unwrap_or(value)),
+        b'd' => value.bytes().any(|b| !b.is_ascii_lowercase() && b != b'-'),
+        _ => false,
+    };
+    let mask = has_value.then(|| mask_of_letter(*letter, value))??;
+    Some((option, mask))
+}
+
+fn is_user(name: &str) -> bool {
+    let is_it = |user: &&str| name.replace(['-', '_'], "").eq_ignore_ascii_case(user);
+    USERS.iter().any(|user| is_it(&user))
+}
+
+/// A port, a count, an address: nobody's secret.
+fn is_number(value: &str) -> bool {
+    let is_short = |part: &str| part.len() <= 5 && part.bytes().all(|b| b.is_ascii_digit());
+    value.split(['.', ':']).all(is_short)
 }
 
 /// What to show for the value of an option, a variable or a field whose name says that it
@@ -111,10 +170,13 @@ fn masked(argument: &str) -> Cow<'_, str> {
     if argument.contains(char::is_whitespace) || argument.starts_with(['{', '[']) {
         return Cow::Borrowed(TEXT);
     }
+    if let Some((option, mask)) = mask_of_attached(argument) {
+        return Cow::Owned(format!("{option}{mask}"));
+    }
     if let Some((name, value)) = argument.split_once(['=', ':'])
         && !value.is_empty()
         && !value.starts_with("//")
-        && let Some(mask) = mask_of(name).or(is_opaque(value).then_some(MASK))
+        && let Some(mask) = mask_of_value(name, value).or(is_opaque(value).then_some(MASK))
     {
         let separator = argument
             .get(name.len()..)
@@ -197,6 +259,10 @@ mod tests {
             &["node", "--max-old-space-size=4096", "/srv/app/server.js"],
             &["curl", "https://api.example.com/v1/models"],
             &["java", "-Dfile.encoding=UTF-8", "-jar", "/opt/app-2024.jar"],
+            &["gunicorn", "-b", "0.0.0.0:8000", "--user", "www-data"],
+            &["docker", "run", "-p", "8080:80", "-d", "--name", "web"],
+            &["consul", "agent", "-dev", "-port", "8500"],
+            &["server", "-path=/srv", "-debug", "-p8080"],
         ] {
             assert_eq!(line(arguments), arguments.join(" "));
         }
@@ -222,6 +288,18 @@ mod tests {
             &["psql", "postgres://user:hunter2@db/shop#hunter2"],
             &["sh", "-c", "curl -H 'api-key: hunter2' x"],
             &["claude", "-p", "my password is hunter2"],
+            &["claude", "-p", SECRET],
+            &["curl", "--user", "user:hunter2"],
+            &["curl", "--user=user:hunter2"],
+            &["curl", "--proxy-user", "user:hunter2"],
+            &["curl", "-uuser:hunter2"],
+            &["curl", "-Hx-api:hunter2"],
+            &["curl", "-bsession=hunter2"],
+            &["curl", "-b", "session=hunter2"],
+            &["mysql", "-phunter2"],
+            &["mysql", "-p", SECRET],
+            &["redis-cli", "-a", SECRET],
+            &["redis-cli", "-a", "123456"],
         ] {
             let line = line(arguments);
             assert!(!line.contains(SECRET), "{line}");
@@ -253,6 +331,7 @@ mod tests {
             &["a", "--prompt", "hello"][..],
             &["a", "--prompt=hello"],
             &["curl", "-d", "hello"],
+            &["curl", "-dname=hello"],
             &["curl", "--data-raw", "hello"],
             &["a", r#"{"content":"hello"}"#],
         ] {
