@@ -25,6 +25,7 @@ mod setup;
 mod shell;
 mod tail;
 mod test;
+mod unit;
 mod vm;
 
 #[derive(Parser)]

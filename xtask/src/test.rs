@@ -6,7 +6,7 @@ use std::time::Instant;
 use anyhow::Result;
 
 use crate::report::Report;
-use crate::{build, builds, check, conformance, e2e, fuzz, libtest, shell, vm};
+use crate::{build, builds, check, conformance, e2e, fuzz, shell, unit, vm};
 
 #[derive(clap::Args)]
 pub struct Options {
@@ -58,7 +58,7 @@ const STEPS: &[Step] = &[
     Step {
         name: "unit",
         what: "unit and corpus tests",
-        run: unit,
+        run: unit::run,
     },
     Step {
         name: "fuzz",
@@ -189,25 +189,6 @@ fn clippy_ebpf() -> Result<Report> {
         Some(()) => Report::pass(),
         None => Report::skip("clippy-ebpf", "its toolchain has no clippy"),
     })
-}
-
-fn unit(filter: Option<&str>) -> Result<Report> {
-    libtest::run(
-        "unit",
-        shell::cargo()
-            .args([
-                "test",
-                "--workspace",
-                "--exclude",
-                "llmtap-ebpf",
-                "--exclude",
-                "llmtap-e2e",
-                "--locked",
-            ])
-            .args(["--no-fail-fast"])
-            .args(["--"])
-            .args(filter),
-    )
 }
 
 #[cfg(test)]
