@@ -29,6 +29,10 @@ const OF_THE_HOST: &[OfTheHost] = &[
         name: "systemd_takes_the_unit",
         lack: || (!has_systemd()).then_some("needs systemd-analyze"),
     },
+    OfTheHost {
+        name: "a_crash_leaves_no_dump",
+        lack: || (!has_dumps()).then_some("needs a host that keeps core dumps in files"),
+    },
 ];
 
 /// Runs those whose names have the text `filter`.
@@ -41,7 +45,15 @@ pub fn run(filter: Option<&str>) -> Result<Report> {
         "llmtap-e2e",
     ]);
     everywhere.args(["--no-fail-fast", "--"]).args(filter);
-    let mut here = tests(&["--package", "llmtap", "--lib", "--test", "deploy"]);
+    let mut here = tests(&[
+        "--package",
+        "llmtap",
+        "--lib",
+        "--test",
+        "deploy",
+        "--test",
+        "run",
+    ]);
     here.args(["--no-fail-fast", "--", "--ignored"]);
     let mut lacking = Report::default();
     let mut is_any = false;
@@ -77,6 +89,12 @@ fn has_systemd() -> bool {
         .arg("--version")
         .output()
         .is_ok_and(|output| output.status.success())
+}
+
+/// Whether a program that crashes leaves its memory in a file beside it.
+fn has_dumps() -> bool {
+    let pattern = fs::read_to_string("/proc/sys/kernel/core_pattern").unwrap_or_default();
+    !pattern.starts_with(['|', '/', '@'])
 }
 
 /// Whether some hierarchy takes a new group.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 
@@ -113,6 +114,8 @@ impl Printing {
 }
 
 pub fn main() -> ExitCode {
+    // Its memory holds what others say: no crash writes that to a disk.
+    let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     let outcome = match Cli::parse().command {
         Command::Tail(arguments) => tail::run(&arguments),
         Command::Run(arguments) => run::run(&arguments),

@@ -140,8 +140,8 @@ fn mask_of_attached(argument: &str) -> Option<(&str, &'static str)> {
 }
 
 fn is_user(name: &str) -> bool {
-    let is_it = |user: &&str| name.replace(['-', '_'], "").eq_ignore_ascii_case(user);
-    USERS.iter().any(|user| is_it(&user))
+    let plain = name.replace(['-', '_'], "");
+    USERS.iter().any(|user| plain.eq_ignore_ascii_case(user))
 }
 
 /// A port, a count, an address: nobody's secret.

@@ -109,5 +109,12 @@ fn what_shows_no_plaintext_is_withdrawn() {
     assert_eq!(rows[0]["state"], "withdrawn");
     assert_eq!(rows[0]["found_by"], "pattern");
     assert_eq!(rows[0]["file"].as_str(), program.to_str());
+    // The lister is gone, the other sensor is not, nor is the process: its memory is whole.
+    let is_whole = || {
+        sleep(Duration::from_millis(20));
+        traces::patched_bytes(pid, "decoy") == 0
+    };
+    assert!((0..500).any(|_| is_whole()), "probes are left");
     decoy.finish();
+    drop(tap);
 }
