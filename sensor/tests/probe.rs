@@ -7,6 +7,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Mutex};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use llmtap::event::{ConnectionId, Direction, Event, EventKind, Origin, Verdict};
@@ -561,6 +562,48 @@ fn a_file_that_never_was_in_memory_is_missing_at_its_place() {
         [(0, b"head".to_vec()), (1004, b"tail".to_vec())]
     );
     assert_eq!((side.lost, side.cut, side.end), (1000, 0, 1008));
+}
+
+/// Its probes go with the last process that maps it, and come back with the next.
+#[test]
+#[ignore = "needs root and the eBPF object"]
+fn a_library_that_nobody_maps_is_let_go() {
+    let _turn = TURN.lock();
+    let mut mapped = Mapped::start("left", SENDS_FILES, "");
+    let library = mapped.folder.join("libssl.so");
+    let options = Options {
+        sweep_every: Duration::from_millis(50),
+        ..Options::default()
+    };
+    let mut sensor = Sensor::start(&options).expect("root, and an object");
+    let is_probed = |sensor: &Sensor| {
+        let images = sensor.status().images;
+        images.iter().any(|i| i.path == library && i.sites() > 0)
+    };
+    let mut until = |wanted: bool| {
+        let end = Instant::now() + Duration::from_secs(30);
+        while is_probed(&sensor) != wanted {
+            assert!(Instant::now() < end, "probed: {}", !wanted);
+            sensor.wait(Duration::from_millis(10)).expect("waits");
+            sensor.drain(&mut |_| {});
+        }
+    };
+    until(true);
+    // Time for a good many sweeps.
+    thread::sleep(Duration::from_secs(1));
+    until(true);
+    mapped.finish();
+    until(false);
+    let load = "import ctypes, sys; ctypes.CDLL(sys.argv[1]); sys.stdin.readline()";
+    let mut next = Command::new("python3")
+        .args(["-c", load])
+        .arg(&library)
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("python3 is installed");
+    until(true);
+    drop(next.stdin.take());
+    assert!(next.wait().expect("our own child").success());
 }
 
 /// A library that no process had mapped before, in a process that starts after the probes.

@@ -118,7 +118,12 @@ struct Known {
     /// `None`: nothing in it to probe.
     image: Option<Arc<Image>>,
     links: Vec<Link>,
+    /// Sweeps over all processes that have ended since one was seen to map it.
+    sweeps: u8,
 }
+
+/// So many sweeps that find nobody who maps a file, and it is forgotten.
+const SWEEPS: u8 = 2;
 
 /// Every file that was looked at.
 #[derive(Debug, Default)]
@@ -163,6 +168,7 @@ impl Images {
             stamp,
             image,
             links,
+            sweeps: 0,
         };
         self.known().insert(id, known);
     }
@@ -188,9 +194,10 @@ impl Images {
     /// Forgets a file, unless it has been looked at as it is now. `false`: it has.
     fn forget_unless(&self, id: ImageId, stamp: Stamp) -> bool {
         let mut known = self.known();
-        if let Some(known) = known.get(&id)
+        if let Some(known) = known.get_mut(&id)
             && (known.stamp.size, known.stamp.modified) == (stamp.size, stamp.modified)
         {
+            known.sweeps = 0;
             return false;
         }
         if known.len() >= MAX_IMAGES {
@@ -252,10 +259,22 @@ impl Images {
         place.image = Some(bare);
         let links = std::mem::take(&mut place.links);
         drop(known);
-        // It takes time, which those who read records don't have; where no thread is to be
-        // had, the links end here, as what was to run is dropped.
-        let ending = thread::Builder::new().name("detach".into());
-        let _ = ending.spawn(move || links::end(links));
+        end_aside(links);
+    }
+
+    /// All processes were looked at, and what they map was covered: what is left over for long
+    /// enough is forgotten.
+    pub fn swept(&self) {
+        let mut links = vec![];
+        self.known().retain(|_, known| {
+            let is_left = known.sweeps >= SWEEPS;
+            known.sweeps = known.sweeps.saturating_add(1);
+            if is_left {
+                links.append(&mut known.links);
+            }
+            !is_left
+        });
+        end_aside(links);
     }
 
     pub fn all(&self) -> Vec<Arc<Image>> {
@@ -278,6 +297,15 @@ impl Images {
     /// What another thread left behind in a panic is as good as before.
     fn known(&self) -> MutexGuard<'_, HashMap<ImageId, Known>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Ends links while others go on with what is more urgent: it takes time. Where no thread is
+/// to be had they end here, as what was to run is dropped.
+fn end_aside(links: Vec<Link>) {
+    if !links.is_empty() {
+        let thread = thread::Builder::new().name("llmtap-detach".into());
+        let _ = thread.spawn(move || links::end(links));
     }
 }
 

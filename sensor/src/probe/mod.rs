@@ -67,6 +67,7 @@ pub use trial::Withdrawn;
 pub use witness::Seen;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// What to trace.
 #[derive(Clone, Debug)]
@@ -85,6 +86,9 @@ pub struct Options {
     pub multi: bool,
     /// Where it is kept what was found in which file, so that the next start is quicker.
     pub findings: Option<PathBuf>,
+    /// How often it is looked which files are still mapped: one that no process maps, twice in
+    /// a row, loses its probes, which keep a deleted one on its disk.
+    pub sweep_every: Duration,
 }
 
 /// Which processes. This one is never traced.
@@ -105,6 +109,7 @@ impl Default for Options {
             pids: Pids::Every,
             multi: true,
             findings: None,
+            sweep_every: Duration::from_secs(300),
         }
     }
 }

@@ -69,8 +69,8 @@ impl Sensor {
         let directory = options.findings.as_deref();
         let findings = directory.map_or_else(Cache::in_memory, Cache::in_directory);
         let images = Images::new(findings);
-        let mut coverage = Coverage::new(programs, Arc::clone(&losses), images)?;
-        coverage.begin(&options.pids)?;
+        let mut coverage = Coverage::new(programs, Arc::clone(&losses), images, options)?;
+        coverage.begin()?;
         Ok(Self {
             watch: Watch::start(coverage).map_err(ProbeError::Thread)?,
             events,

@@ -71,6 +71,13 @@ impl Files {
         // Where it fails, the file is looked at again.
         let _ = self.0.insert(bytes(file), 1, 0);
     }
+
+    pub fn forget_all(&mut self) {
+        let all: Vec<_> = self.0.keys().flatten().collect();
+        for file in &all {
+            let _ = self.0.remove(file);
+        }
+    }
 }
 
 /// What the kernel half could not deliver.

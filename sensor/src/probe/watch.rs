@@ -28,7 +28,7 @@ use super::load::Programs;
 use super::process::{self, Identity};
 use super::spool::{self, hasten};
 use super::tables::{Files, Losses};
-use super::{Pids, ProbeError, record};
+use super::{Options, Pids, ProbeError, record};
 use crate::discover::maps;
 
 /// How long news may lie in the ring, if nothing wakes its reader earlier.
@@ -37,6 +37,9 @@ const LATENCY: Duration = Duration::from_millis(10);
 const FLOOD: usize = 4096;
 /// How often what was found is written down.
 const SAVING: Duration = Duration::from_secs(60);
+/// Processes looked at in one go of a [`Sweep`], which is some milliseconds: others may be in a
+/// hurry.
+const STRIDE: usize = 8;
 /// News that wait to be taken; what is beyond is forgotten, and only names suffer.
 const WAITING: usize = 1 << 16;
 
@@ -61,6 +64,20 @@ pub struct Coverage {
     saved: Instant,
     /// `None` at the start, which waits for everything.
     aside: Option<Aside>,
+    pids: Pids,
+    sweep: Option<Sweep>,
+    /// When the last one began, and the time between two.
+    swept: Instant,
+    sweep_every: Duration,
+}
+
+/// Files by device and inode.
+type Seen = HashSet<(maps::Device, u64)>;
+
+/// A look at all processes, a few at a time: which files are still mapped.
+struct Sweep {
+    left: std::vec::IntoIter<u32>,
+    seen: Seen,
 }
 
 impl Coverage {
@@ -68,6 +85,7 @@ impl Coverage {
         mut programs: Programs,
         losses: Arc<Losses>,
         images: Images,
+        options: &Options,
     ) -> Result<Self, ProbeError> {
         Ok(Self {
             ring: programs.map("PROCESSES")?,
@@ -77,23 +95,20 @@ impl Coverage {
             lost: 0,
             saved: Instant::now(),
             aside: None,
+            pids: options.pids.clone(),
+            sweep: None,
+            swept: Instant::now(),
+            sweep_every: options.sweep_every,
             programs,
         })
     }
 
     /// Covers what runs, and what the next process is likely to map.
-    pub fn begin(&mut self, pids: &Pids) -> Result<(), ProbeError> {
+    pub fn begin(&mut self) -> Result<(), ProbeError> {
         // First the news, then the present: nothing falls between.
         self.programs.attach_tracepoints()?;
-        match pids {
-            Pids::Only(pids) => self.scan(pids.iter().copied()),
-            Pids::Every | Pids::Except(_) => self.scan(process::all()),
-        }
-        for path in maps::usual_libraries() {
-            if let Ok(Some(file)) = maps::open_regular(&path) {
-                self.images.cover(&mut self.programs, &file, &path);
-            }
-        }
+        self.scan();
+        self.cover_usual();
         self.images.save_findings();
         self.aside = Some(Aside::start(Arc::clone(&self.images)).map_err(ProbeError::Thread)?);
         Ok(())
@@ -106,14 +121,33 @@ impl Coverage {
         self.images.save_findings();
     }
 
-    /// Covers the files of processes.
-    fn scan(&mut self, pids: impl Iterator<Item = u32>) {
-        let mut seen = HashSet::new();
-        for pid in pids {
-            for file in maps::mapped_files(pid).unwrap_or_default() {
-                if !seen.contains(&(file.device, file.inode)) && self.cover(pid, &file) {
-                    seen.insert((file.device, file.inode));
-                }
+    /// Covers the files of all processes.
+    fn scan(&mut self) {
+        let mut seen = Seen::new();
+        for pid in self.traced() {
+            self.cover_process(pid, &mut seen);
+        }
+    }
+
+    fn traced(&self) -> Vec<u32> {
+        match &self.pids {
+            Pids::Only(pids) => pids.clone(),
+            Pids::Every | Pids::Except(_) => process::all().collect(),
+        }
+    }
+
+    fn cover_process(&mut self, pid: u32, seen: &mut Seen) {
+        for file in maps::mapped_files(pid).unwrap_or_default() {
+            if !seen.contains(&(file.device, file.inode)) && self.cover(pid, &file) {
+                seen.insert((file.device, file.inode));
+            }
+        }
+    }
+
+    fn cover_usual(&mut self) {
+        for path in maps::usual_libraries() {
+            if let Ok(Some(file)) = maps::open_regular(&path) {
+                self.images.cover(&mut self.programs, &file, &path);
             }
         }
     }
@@ -202,6 +236,31 @@ impl Coverage {
             self.images.save_findings();
             self.saved = Instant::now();
         }
+        match self.sweep.take() {
+            Some(sweep) => self.sweep_on(sweep),
+            None if self.swept.elapsed() > self.sweep_every => {
+                self.swept = Instant::now();
+                // Whoever maps a file from now on says so.
+                self.files.forget_all();
+                self.sweep = Some(Sweep {
+                    left: self.traced().into_iter(),
+                    seen: Seen::new(),
+                });
+            }
+            None => {}
+        }
+    }
+
+    fn sweep_on(&mut self, mut sweep: Sweep) {
+        for pid in sweep.left.by_ref().take(STRIDE) {
+            self.cover_process(pid, &mut sweep.seen);
+        }
+        if sweep.left.len() > 0 {
+            self.sweep = Some(sweep);
+            return;
+        }
+        self.cover_usual();
+        self.images.swept();
     }
 
     /// After a flood of records all processes are looked at again, if some were lost.
@@ -209,7 +268,7 @@ impl Coverage {
         let lost = self.losses.sum().processes;
         if lost > self.lost {
             self.lost = lost;
-            self.scan(process::all());
+            self.scan();
         }
     }
 }
