@@ -4,6 +4,7 @@
 mod capture;
 mod export;
 mod identity;
+mod kubernetes;
 mod library;
 mod lifecycle;
 mod listing;
