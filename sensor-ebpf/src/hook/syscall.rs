@@ -11,6 +11,7 @@ use llmtap_common::record::{READ, WRITE, process};
 use crate::arch::{self, Call, number};
 use crate::emit::Buffers;
 use crate::filter::{self, Task};
+use crate::goroutine::{self, Goroutine};
 use crate::maps::{self, FILES, habit};
 use crate::socket;
 use crate::stash::{self, Arrived, Wrote};
@@ -31,18 +32,18 @@ pub fn syscall_exit(ctx: RawTracePointContext) -> u32 {
         && call.number < number::END
         && result >= 0
     {
-        dispatch(&call, result as u64);
+        dispatch(&call, ctx.arg(0), result as u64);
     }
     0
 }
 
 #[inline(always)]
-fn dispatch(call: &Call, result: u64) {
+fn dispatch(call: &Call, regs: u64, result: u64) {
     match call.number {
         number::CLOSE => closed(call),
         number::MMAP => mapped(call, result),
         _ => {
-            if let Some(transfer) = transfer(call, result) {
+            if let Some(transfer) = transfer(call, regs, result) {
                 moved(call.args[0], &transfer);
             }
         }
@@ -52,6 +53,8 @@ fn dispatch(call: &Call, result: u64) {
 /// Bytes that crossed a descriptor.
 #[derive(Clone, Copy)]
 struct Transfer {
+    /// Address of the registers that the call was made with.
+    regs: u64,
     direction: u8,
     place: Place,
     length: u64,
@@ -69,7 +72,7 @@ enum Place {
 
 /// What a call moved, if it is one that moves bytes.
 #[inline(always)]
-fn transfer(call: &Call, length: u64) -> Option<Transfer> {
+fn transfer(call: &Call, regs: u64, length: u64) -> Option<Transfer> {
     let [_, second, third, fourth] = call.args;
     let (direction, flags) = match call.number {
         number::READ | number::READV => (READ, 0),
@@ -95,6 +98,7 @@ fn transfer(call: &Call, length: u64) -> Option<Transfer> {
         _ => Place::Buffer(second),
     };
     Some(Transfer {
+        regs,
         direction,
         place,
         length,
@@ -222,7 +226,10 @@ fn plain(task: Task, fd: u64, transfer: &Transfer, starts: bool) {
         return;
     };
     let Transfer {
-        direction, length, ..
+        regs,
+        direction,
+        length,
+        ..
     } = *transfer;
     let at = conn::now();
     let buffers = match transfer.place {
@@ -240,11 +247,15 @@ fn plain(task: Task, fd: u64, transfer: &Transfer, starts: bool) {
         },
         Place::Nowhere => return emit::unseen(connection, direction, length),
     };
-    let thread = stash::of(task).or_else(|| stash::new(task));
-    match thread {
-        Some(thread) => emit::payload(task, thread, connection, direction, at, buffers, length),
-        None => emit::unseen(connection, direction, length),
+    let Some(thread) = stash::of(task).or_else(|| stash::new(task)) else {
+        return emit::unseen(connection, direction, length);
+    };
+    let mut goroutine = Goroutine::of_call(regs);
+    if direction == WRITE {
+        goroutine = goroutine::asker(task.pid(), &stream.key(), goroutine);
     }
+    thread.cursor.goroutine.set(Goroutine::name(goroutine));
+    emit::payload(task, thread, connection, direction, at, buffers, length);
 }
 
 #[inline(always)]
