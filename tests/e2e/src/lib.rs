@@ -15,12 +15,14 @@
 //! | `E2E_AGENTS` | a folder with agents built by Bun |
 //! | `E2E_RUSTLS_AGENTS` | a folder whose `node_modules` has `agents/package.json` |
 //! | `E2E_PACKAGES` | packages of Debian's, unpacked |
+//! | `E2E_DEBIAN` | the files of a Debian |
 //!
 //! Tests of large packages are ignored but by `cargo xtask test --agents`.
 
 mod bodies;
 mod call;
 mod client;
+pub mod container;
 mod scene;
 mod tap;
 pub mod traces;
