@@ -4,7 +4,6 @@ use core::cell::Cell;
 use core::mem::MaybeUninit;
 
 use aya_ebpf::bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP};
-use aya_ebpf::helpers::bpf_get_current_comm;
 use llmtap_common::conn::{Connection, Key, state};
 use llmtap_common::filter::{self as common, HEAD, TAIL};
 use llmtap_common::layout::FileId;
@@ -315,7 +314,7 @@ pub fn opening(task: Task, key: &Key, connection: &mut Connection, socket: u64) 
         (&raw mut (*body).instruction).write(connection.instruction);
         (&raw mut (*body).pid).write(connection.pid);
         (&raw mut (*body).tid).write(task.tid());
-        (&raw mut (*body).comm).write(bpf_get_current_comm().unwrap_or_default());
+        read::comm_into(&raw mut (*body).comm);
         socket::addresses(socket, &raw mut (*body).socket);
         (*body).socket.family != 0
     };

@@ -17,6 +17,7 @@ pub fn run(llmtap: &Path, filter: Option<&str>) -> Result<Report> {
     install::programs(&[
         ("curl", "curl"),
         ("unshare", "util-linux"),
+        ("ip", "iproute2"),
         ("ldd", "libc-bin"),
         ("cc", "gcc"),
     ])?;
@@ -44,17 +45,16 @@ pub fn run(llmtap: &Path, filter: Option<&str>) -> Result<Report> {
         tests.args(["--skip", name]);
         report.add(Report::skip(name, "needs a JDK"));
     }
+    let packages = runtimes::other_tls()?;
     for (name, variable, place) in [
-        (
-            "runtimes::libraries",
-            "E2E_PACKAGES",
-            runtimes::other_tls()?,
-        ),
+        ("runtimes::libraries", "E2E_PACKAGES", packages.clone()),
+        ("listing::erlang_is_named", "E2E_PACKAGES", packages),
         (
             "receivers::prometheus",
             "E2E_PROMETHEUS",
             runtimes::prometheus()?,
         ),
+        ("containers", "E2E_DEBIAN", install::debian()?),
     ] {
         match place {
             Some(place) => {

@@ -210,7 +210,14 @@ fn from_npm(package: &str, version: &str, file: &str, place: &Path) -> Result<()
 }
 
 /// Packages with TLS libraries other than OpenSSL, and with users of them.
-const OTHER_TLS: [&str; 14] = [
+const OTHER_TLS: [&str; 21] = [
+    "erlang-asn1",
+    "erlang-base",
+    "erlang-crypto",
+    "erlang-inets",
+    "erlang-public-key",
+    "erlang-runtime-tools",
+    "erlang-ssl",
     "libcurl3-gnutls",
     "libcurl3-nss",
     "libmbedcrypto7",

@@ -2,6 +2,7 @@
 //! the clients and the server know. Needs root and runs one test at a time.
 
 mod capture;
+mod containers;
 mod export;
 mod identity;
 mod kubernetes;

@@ -17,6 +17,7 @@
 //! | `E2E_PACKAGES` | packages of Debian's, unpacked |
 //! | `E2E_ETCD` | the same of etcd |
 //! | `E2E_KUBE_APISERVER` | the API server of Kubernetes |
+//! | `E2E_DEBIAN` | the files of a Debian |
 //!
 //! Tests of large packages are ignored but by `cargo xtask test --agents`.
 
@@ -24,6 +25,7 @@ mod bodies;
 mod call;
 mod client;
 pub mod cluster;
+pub mod container;
 pub mod group;
 mod scene;
 pub mod server;
