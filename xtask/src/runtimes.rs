@@ -19,7 +19,7 @@ struct GoProgram {
     mode: &'static str,
 }
 
-const GO_PROGRAMS: [GoProgram; 5] = [
+const GO_PROGRAMS: [GoProgram; 6] = [
     GoProgram {
         name: "sdk",
         source: "sdk",
@@ -36,6 +36,12 @@ const GO_PROGRAMS: [GoProgram; 5] = [
         name: "service",
         source: "service",
         toolchain: "local",
+        mode: "exe",
+    },
+    GoProgram {
+        name: "service-1.19",
+        source: "service",
+        toolchain: "go1.19.13",
         mode: "exe",
     },
     GoProgram {
