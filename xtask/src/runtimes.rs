@@ -122,7 +122,7 @@ pub fn apiserver() -> Result<PathBuf> {
             .arg(&program)
             .arg("k8s.io/kubernetes/cmd/kube-apiserver")
             .current_dir(&source)
-            .env("GOTOOLCHAIN", "local")
+            .env("GOTOOLCHAIN", "go1.26.8")
             .env("GOFLAGS", "-mod=readonly")
             .env("CGO_ENABLED", "0")
             .env("GOCACHE", &cache);
