@@ -43,6 +43,8 @@ static const struct call CALLS[] = {
     {.name = "go", .prompt = "Grüße an 漢字 🦀", .times = 1},
     {.name = "ring", .prompt = "Grüße ", .times = 4000},
     {.name = "aws-lc", .prompt = "Grüße ", .times = 4000},
+    {.name = "ring-1.2", .prompt = "Grüße ", .times = 4000},
+    {.name = "aws-lc-1.2", .prompt = "Grüße ", .times = 4000},
 };
 #define CALL_COUNT (sizeof CALLS / sizeof *CALLS)
 

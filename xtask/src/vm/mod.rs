@@ -29,7 +29,15 @@ const CHECKS: [&str; 4] = ["load", "links", "cheap", "unload"];
 const CALLS: [&str; 7] = ["sync", "streamed", "big", "bio", "bare", "plain", "ktls"];
 
 /// Other programs that make one call each (`tests/kernel/client`).
-const CLIENTS: [&str; 5] = ["curl", "gnutls", "go", "ring", "aws-lc"];
+const CLIENTS: [&str; 7] = [
+    "curl",
+    "gnutls",
+    "go",
+    "ring",
+    "aws-lc",
+    "ring-1.2",
+    "aws-lc-1.2",
+];
 
 /// `cargo xtask vm`.
 pub fn run(options: &Options) -> Result<ExitCode> {
