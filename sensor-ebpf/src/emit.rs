@@ -108,7 +108,8 @@ pub struct Cursor {
     length: Cell<u32>,
     side: Cell<u32>,
     tid: Cell<u32>,
-    padding: Cell<u32>,
+    /// For which what is moved is moved: to be set before [`payload`] is called.
+    pub goroutine: Cell<u32>,
     refused: Cell<u32>,
     unreadable: Cell<u32>,
 }
@@ -268,7 +269,7 @@ fn record<const N: usize>(cursor: &Cursor) -> Delivery {
         (&raw mut (*header).direction).write(cursor.side.get() as u8);
         (&raw mut (*header).reserved).write(0);
         (&raw mut (*header).tid).write(cursor.tid.get());
-        (&raw mut (*header).padding).write(0);
+        (&raw mut (*header).goroutine).write(cursor.goroutine.get());
         let buffer = cursor.buffer.get();
         read::user_bytes::<N>(&raw mut (*record).body, buffer, length as u64)
     };
@@ -419,7 +420,7 @@ unsafe fn fact(header: *mut Header, connection: &Connection, kind: u8, length: u
         (&raw mut (*header).direction).write_volatile(0);
         (&raw mut (*header).reserved).write_volatile(0);
         (&raw mut (*header).tid).write_volatile(0);
-        (&raw mut (*header).padding).write_volatile(0);
+        (&raw mut (*header).goroutine).write_volatile(0);
     }
 }
 

@@ -17,6 +17,7 @@ mod arch;
 mod conn;
 mod emit;
 mod filter;
+mod goroutine;
 mod maps;
 mod read;
 mod socket;
@@ -27,6 +28,7 @@ mod wire;
 mod hook {
     pub mod aead;
     pub mod go;
+    pub mod go_http;
     pub mod nss;
     pub mod openssl;
     pub mod process;

@@ -11,6 +11,7 @@ use llmtap_common::record::{READ, WRITE, process};
 use crate::arch::{self, Call, number};
 use crate::emit::Buffers;
 use crate::filter::{self, Task};
+use crate::goroutine::{self, Goroutine};
 use crate::maps::{self, FILES, habit};
 use crate::socket;
 use crate::stash::{self, Arrived, Wrote};
@@ -31,19 +32,19 @@ pub fn syscall_exit(ctx: RawTracePointContext) -> u32 {
         && call.number < number::END
         && result >= 0
     {
-        dispatch(&call, result as u64);
+        dispatch(&call, ctx.arg(0), result as u64);
     }
     0
 }
 
 #[inline(always)]
-fn dispatch(call: &Call, result: u64) {
+fn dispatch(call: &Call, regs: u64, result: u64) {
     match call.number {
         number::CLOSE => closed(call),
         number::MMAP => mapped(call, result),
         _ => {
             if let Some(transfer) = transfer(call, result) {
-                moved(&transfer);
+                moved(regs, &transfer);
             }
         }
     }
@@ -184,8 +185,9 @@ fn messages(headers: u64, count: u64) -> Option<u64> {
     Some(length)
 }
 
+/// `regs`: address of the registers that the call was made with.
 #[inline(always)]
-fn moved(transfer: &Transfer) {
+fn moved(regs: u64, transfer: &Transfer) {
     let Some(task) = filter::traced() else { return };
     let start = wire::start(transfer.first(), transfer.length);
     let habits = maps::habits(task.pid());
@@ -202,7 +204,7 @@ fn moved(transfer: &Transfer) {
         wire::Start::Other if !speaks_plain => {}
         _ => {
             let way = Way::of(transfer, !matches!(start, wire::Start::Other));
-            plain(task, way, address, count, transfer.length);
+            plain(regs, way, address, count, transfer.length);
         }
     }
 }
@@ -271,7 +273,8 @@ fn carries(transfer: &Transfer, length: u64) -> bool {
 
 /// Plaintext crossed a socket that speaks HTTP; the way is marked where it starts to.
 #[inline(never)]
-fn plain(task: Task, way: Way, address: u64, count: u64, length: u64) {
+fn plain(regs: u64, way: Way, address: u64, count: u64, length: u64) {
+    let task = Task::running();
     if stash::of(task).is_some_and(|thread| thread.in_flight().is_some()) {
         // The kernel encrypts for the library, which is traced already.
         return;
@@ -303,11 +306,15 @@ fn plain(task: Task, way: Way, address: u64, count: u64, length: u64) {
         },
         Place::Nowhere => return emit::unseen(connection, direction, length),
     };
-    let thread = stash::of(task).or_else(|| stash::new(task));
-    match thread {
-        Some(thread) => emit::payload(task, thread, connection, direction, at, buffers, length),
-        None => emit::unseen(connection, direction, length),
+    let Some(thread) = stash::of(task).or_else(|| stash::new(task)) else {
+        return emit::unseen(connection, direction, length);
+    };
+    let mut goroutine = Goroutine::of_call(regs);
+    if direction == WRITE {
+        goroutine = goroutine::asker(task.pid(), &stream.key(), goroutine);
     }
+    thread.cursor.goroutine.set(Goroutine::name(goroutine));
+    emit::payload(task, thread, connection, direction, at, buffers, length);
 }
 
 #[inline(always)]
