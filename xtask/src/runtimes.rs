@@ -28,7 +28,7 @@ const PLAIN: GoProgram = GoProgram {
     mode: "exe",
 };
 
-const GO_PROGRAMS: [GoProgram; 5] = [
+const GO_PROGRAMS: [GoProgram; 6] = [
     GoProgram {
         name: "sdk",
         source: "sdk",
@@ -40,6 +40,12 @@ const GO_PROGRAMS: [GoProgram; 5] = [
         name: "service",
         source: "service",
         toolchain: "local",
+        mode: "exe",
+    },
+    GoProgram {
+        name: "service-1.19",
+        source: "service",
+        toolchain: "go1.19.13",
         mode: "exe",
     },
     GoProgram {

@@ -28,10 +28,14 @@ impl Service {
         Self::start(Client::new(command))
     }
 
-    fn go(scene: &Scene, protocol: &str) -> Self {
-        let program = Path::new(&variable("E2E_GO")).join("service");
+    fn go(scene: &Scene, program: &str, protocol: &str) -> Self {
+        let program = Path::new(&variable("E2E_GO")).join(program);
         let mut command = scene.command(program.to_string_lossy().into_owned());
         command.arg(protocol);
+        if protocol == "plain" {
+            let plain = format!("http://{}/v1", scene.server.http());
+            command.env("OPENAI_BASE_URL", plain);
+        }
         Self::start(Client::new(command))
     }
 
@@ -267,17 +271,17 @@ fn one_request_at_a_time_in_node() {
 fn one_request_at_a_time_in_go() {
     let scene = Scene::new();
     let tap = Tap::tail(&["--served"]);
-    let service = Service::go(&scene, "http1");
+    let service = Service::go(&scene, "service", "http1");
     service.warm_up();
     alone(&service, &tap);
 }
 
 /// Its goroutines tell which request a call is for, whichever of them writes it and whichever
 /// connection carries it.
-fn goroutines(protocol: &str) {
+fn goroutines(program: &str, protocol: &str) {
     let scene = Scene::new();
     let tap = Tap::tail(&["--served"]);
-    let service = Service::go(&scene, protocol);
+    let service = Service::go(&scene, program, protocol);
     service.warm_up();
     let told = [
         ("question", "goroutine", "high"),
@@ -296,13 +300,9 @@ fn goroutines(protocol: &str) {
     let started = questions("started");
     service.ask_all(&started);
     let pid = service.process.pid();
-    let asked = |call: &Call| {
-        started
-            .iter()
-            .any(|(question, _)| call.asked() == *question)
-    };
+    let is_started = |call: &Call| call.asked().starts_with("started");
     let spans = tap.calls(2 * below.len() + started.len(), |call| {
-        call.pid() == pid && (is_about(call, &below) || asked(call))
+        call.pid() == pid && (is_about(call, &below) || is_started(call))
     });
     for (question, trace) in &below {
         let known = told.iter().find(|(what, _, _)| question.starts_with(what));
@@ -318,12 +318,23 @@ fn goroutines(protocol: &str) {
 
 #[test]
 fn several_requests_at_once_in_go() {
-    goroutines("http1");
+    goroutines("service", "http1");
 }
 
 #[test]
 fn several_requests_at_once_in_go_over_http2() {
-    goroutines("http2");
+    goroutines("service", "http2");
+}
+
+#[test]
+fn several_requests_at_once_in_go_without_tls() {
+    goroutines("service", "plain");
+}
+
+#[test]
+fn several_requests_at_once_in_an_old_go() {
+    goroutines("service-1.19", "http1");
+    goroutines("service-1.19", "http2");
 }
 
 #[test]
