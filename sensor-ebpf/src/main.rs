@@ -13,6 +13,7 @@ mod conn;
 mod emit;
 mod filter;
 mod maps;
+mod pipes;
 mod read;
 mod socket;
 mod stash;

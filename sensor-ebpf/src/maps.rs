@@ -10,6 +10,7 @@ use llmtap_common::loss::{Counters, Place};
 use llmtap_common::site::SiteKey;
 
 use crate::conn::Carried;
+use crate::pipes::{Channel, Ends};
 use crate::stash::Thread;
 use crate::stream::Stream;
 
@@ -56,6 +57,14 @@ pub static SOCKETS: LruHashMap<u64, Key> = LruHashMap::with_max_entries(1 << 14,
 #[map]
 pub static DESCRIPTORS: LruHashMap<u64, Carried> = LruHashMap::with_max_entries(1 << 14, 0);
 
+/// Pipes that messages may cross, by the inode of an end.
+#[map]
+pub static CHANNELS: LruHashMap<u64, Channel> = LruHashMap::with_max_entries(1 << 14, 0);
+
+/// Which of them lies between two processes.
+#[map]
+pub static BETWEEN: LruHashMap<Ends, u64> = LruHashMap::with_max_entries(1 << 12, 0);
+
 /// Files that user space has looked at already.
 #[map]
 pub static FILES: LruHashMap<FileId, u8> = LruHashMap::with_max_entries(1 << 14, 0);
@@ -93,6 +102,8 @@ pub mod habit {
     pub const PLAIN: u8 = 1;
     /// It encrypts records where a probe sees it.
     pub const RECORDS: u8 = 2;
+    /// It exchanges messages over pipes.
+    pub const MESSAGES: u8 = 4;
 }
 
 /// Bits of [`habit`].

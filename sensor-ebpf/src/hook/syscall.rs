@@ -6,6 +6,7 @@
 
 use aya_ebpf::macros::raw_tracepoint;
 use aya_ebpf::programs::RawTracePointContext;
+use llmtap_common::conn::Connection;
 use llmtap_common::record::{READ, WRITE, process};
 
 use crate::arch::{self, Call, number};
@@ -14,7 +15,7 @@ use crate::filter::{self, Task};
 use crate::maps::{self, FILES, habit};
 use crate::socket;
 use crate::stash::{self, Arrived, Wrote};
-use crate::{conn, emit, read, stream, wire};
+use crate::{conn, emit, pipes, read, stream, wire};
 
 const PROT_EXEC: u64 = 4;
 /// The bytes stay in the socket, or never were in the stream.
@@ -138,10 +139,15 @@ fn moved(fd: u64, transfer: &Transfer) {
     match start {
         wire::Start::Tls => tls(task, fd, transfer, first, habits),
         wire::Start::Request | wire::Start::Post | wire::Start::Response => {
-            plain(task, fd, transfer, true)
+            plain(task, fd, transfer, true);
         }
-        wire::Start::Other if habits & habit::PLAIN != 0 => plain(task, fd, transfer, false),
-        wire::Start::Other => {}
+        wire::Start::Message | wire::Start::Other => {
+            let is_plain = habits & habit::PLAIN != 0 && plain(task, fd, transfer, false);
+            let begins = matches!(start, wire::Start::Message);
+            if !is_plain && (begins || habits & habit::MESSAGES != 0) {
+                messages_over_pipes(task, fd, transfer, begins);
+            }
+        }
     }
 }
 
@@ -205,22 +211,35 @@ fn carries(transfer: &Transfer, length: u64) -> bool {
     }
 }
 
-/// Plaintext crossed a socket that speaks HTTP, or `starts` to.
+/// Plaintext crossed a socket that speaks HTTP, or `starts` to; whether it did.
 #[inline(never)]
-fn plain(task: Task, fd: u64, transfer: &Transfer, starts: bool) {
+fn plain(task: Task, fd: u64, transfer: &Transfer, starts: bool) -> bool {
     if stash::of(task).is_some_and(|thread| thread.in_flight().is_some()) {
         // The kernel encrypts for the library, which is traced already.
-        return;
+        return false;
     }
     let Some(stream) = socket::stream(fd) else {
-        return;
+        return false;
     };
     if !starts && conn::find(&stream.key()).is_none() {
-        return;
+        return false;
     }
-    let Some(connection) = conn::plain(task, &stream, fd) else {
-        return;
-    };
+    if let Some(connection) = conn::plain(task, &stream, fd) {
+        deliver(task, connection, transfer);
+    }
+    true
+}
+
+/// Bytes crossed a pipe, it may be, which are messages or `begin` as such.
+#[inline(never)]
+fn messages_over_pipes(task: Task, fd: u64, transfer: &Transfer, begin: bool) {
+    if let Some(connection) = pipes::connection(task, fd, transfer.direction, begin) {
+        deliver(task, connection, transfer);
+    }
+}
+
+#[inline(always)]
+fn deliver(task: Task, connection: &mut Connection, transfer: &Transfer) {
     let Transfer {
         direction, length, ..
     } = *transfer;
