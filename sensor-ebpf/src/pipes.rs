@@ -23,8 +23,9 @@ const STDOUT: u64 = 1;
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Channel {
-    /// Name of the pair that it belongs to; its own, while that is all that is known.
+    /// Name of the pair that it belongs to; its own while none is known.
     pair: u64,
+    is_paired: u64,
     /// Who was seen at its ends.
     ends: Ends,
 }
@@ -71,8 +72,7 @@ pub fn inherited() {
         && channel(input.inode).is_none()
         && channel(output.inode).is_none()
     {
-        belongs(&input, input.name(), NOBODY);
-        belongs(&output, input.name(), NOBODY);
+        pair(&input, NOBODY, &output, NOBODY);
     }
 }
 
@@ -80,17 +80,27 @@ pub fn inherited() {
 #[inline(always)]
 fn standard() {
     if let (Some(input), Some(output)) = (socket::end(STDIN), socket::end(STDOUT)) {
-        let (known, other) = (channel_of(&input), channel_of(&output));
-        if known.pair == input.name() && other.pair == output.name() {
-            belongs(&output, known.pair, other.ends);
-            belongs(&input, known.pair, known.ends);
+        let (one, other) = (channel_of(&input), channel_of(&output));
+        if one.is_paired == 0 && other.is_paired == 0 {
+            pair(&input, one.ends, &output, other.ends);
         }
     }
 }
 
 #[inline(always)]
-fn belongs(end: &End, pair: u64, ends: Ends) {
-    let channel = Channel { pair, ends };
+fn pair(input: &End, from: Ends, output: &End, to: Ends) {
+    let mut channel = Channel {
+        pair: input.name(),
+        is_paired: 1,
+        ends: to,
+    };
+    remember(output, channel);
+    channel.ends = from;
+    remember(input, channel);
+}
+
+#[inline(always)]
+fn remember(end: &End, channel: Channel) {
     let _ = CHANNELS.insert(end.inode, channel, BPF_ANY as u64);
     if end.other != end.inode {
         let _ = CHANNELS.insert(end.other, channel, BPF_ANY as u64);
@@ -106,8 +116,10 @@ fn channel(inode: u64) -> Option<Channel> {
 /// What is known of it; of one that is new, its name.
 #[inline(always)]
 fn channel_of(end: &End) -> Channel {
-    channel(end.inode).unwrap_or(Channel {
-        pair: end.name(),
+    let name = end.name();
+    channel(name).unwrap_or(Channel {
+        pair: name,
+        is_paired: 0,
         ends: NOBODY,
     })
 }
@@ -163,7 +175,6 @@ fn key(task: Task, pair: u64) -> Key {
 #[inline(never)]
 fn acquainted(task: Task, fd: u64, direction: u8) -> Option<u64> {
     let end = socket::end(fd)?;
-    let name = end.name();
     if matches!((fd, direction), (STDIN, READ) | (STDOUT, WRITE)) {
         standard();
     }
@@ -173,20 +184,39 @@ fn acquainted(task: Task, fd: u64, direction: u8) -> Option<u64> {
     } else {
         channel.ends.writer = task.pid();
     }
-    let Ends { writer, reader } = channel.ends;
-    if writer != 0 && reader != 0 && writer != reader {
-        let _ = BETWEEN.insert(channel.ends, name, BPF_ANY as u64);
-        let back = Ends {
-            writer: reader,
-            reader: writer,
-        };
-        // SAFETY: a copy is taken at once.
-        if channel.pair == name
-            && let Some(other) = unsafe { BETWEEN.get(back) }
-        {
-            channel.pair = *other;
-        }
+    if channel.is_paired == 0 {
+        introduced(&mut channel);
     }
-    belongs(&end, channel.pair, channel.ends);
-    Some(channel.pair)
+    remember(&end, channel);
+    // Whoever is asked answers on another pipe, of which it must be known that it is the
+    // other; who asks first names the pair.
+    (channel.is_paired != 0 || direction == WRITE).then_some(channel.pair)
+}
+
+/// Looks for the pipe that leads back between the processes at both ends.
+#[inline(always)]
+fn introduced(channel: &mut Channel) {
+    let Ends { writer, reader } = channel.ends;
+    if writer == 0 || reader == 0 || writer == reader {
+        return;
+    }
+    let _ = BETWEEN.insert(channel.ends, channel.pair, BPF_ANY as u64);
+    let back = Ends {
+        writer: reader,
+        reader: writer,
+    };
+    // SAFETY: a copy is taken at once.
+    let Some(other) = unsafe { BETWEEN.get(back) }.copied() else {
+        return;
+    };
+    // SAFETY: a flag is set, which no one takes back.
+    if let Some(other) = CHANNELS
+        .get_ptr_mut(other)
+        .map(|other| unsafe { &mut *other })
+        && other.is_paired == 0
+    {
+        other.is_paired = 1;
+        channel.is_paired = 1;
+        channel.pair = other.pair;
+    }
 }
