@@ -311,9 +311,14 @@ impl Asked {
     }
 }
 
-/// A notification is over as soon as it is said.
+/// A notification is over as soon as it is said; it is told where it is said alone, as nothing
+/// is done for it.
 fn tells(direction: Direction, mut draft: Box<Draft>, context: &mut Context<'_>) {
-    let (call, role) = (context.shared.next_call(), role(direction));
+    let role = role(direction);
+    if role == Role::Server {
+        return;
+    }
+    let call = context.shared.next_call();
     count(&mut context.shared.counters.exchanges, 1);
     if let Some(started) = draft.started(call, context.connection, role) {
         (context.out)(Output::Started(Box::new(started)));

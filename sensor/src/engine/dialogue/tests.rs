@@ -182,7 +182,6 @@ fn requests_of_both_sides_find_their_answers() {
         told(&outputs),
         [
             "serves initialize 0 1-2",
-            "serves notifications/initialized  3-3",
             "serves tools/list 1 4-5",
             "serves tools/call 3 9-10 tool_error",
             "asks sampling/createMessage 2 7-11",
@@ -229,12 +228,12 @@ fn a_served_request_is_told_before_it_is_answered() {
         [
             "1 serves initialize",
             "1 answered",
-            "3 serves tools/list",
+            "2 serves tools/list",
+            "2 answered",
+            "3 serves tools/call",
+            "5 serves tools/call",
+            "5 answered",
             "3 answered",
-            "4 serves tools/call",
-            "6 serves tools/call",
-            "6 answered",
-            "4 answered",
         ]
     );
 }
@@ -268,7 +267,7 @@ fn where_the_bytes_are_cut_changes_nothing() {
         calls.map(|call| format!("{call:?}")).collect::<Vec<_>>()
     };
     let whole = calls(usize::MAX);
-    assert_eq!(whole.len(), 6);
+    assert_eq!(whole.len(), 5);
     for most in [1, 2, 3, 7, 40] {
         assert_eq!(calls(most), whole, "in pieces of {most}");
     }
@@ -323,7 +322,7 @@ fn what_is_missing_takes_calls_away_and_changes_none() {
             }
         }
     }
-    assert!(seen > 50, "{seen} calls");
+    assert!(seen > 40, "{seen} calls");
 }
 
 #[test]
@@ -387,7 +386,7 @@ fn an_answer_may_be_told_of_before_its_request() {
         answers(Read, 1, r#""tools":[]"#),
         asks(Write, 1, "tools/list", ""),
     ]);
-    assert_eq!(told(&outputs)[1..], ["asks tools/list 1 3-3"]);
+    assert_eq!(told(&outputs), ["asks tools/list 1 3-3"]);
     // What is older answered something else.
     let early = answers(Read, 1, "");
     let mut pieces = vec![early, tells(Read, "notifications/initialized", "")];

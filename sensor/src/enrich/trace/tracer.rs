@@ -268,9 +268,8 @@ impl Tracer {
         let own = self.seed.place(call);
         let origin = origins.of(call.connection);
         let (start, model) = (call.timing.start, &call.request.model);
-        // Requests of one connection arrive in the order they were sent.
-        // Of pipes the time is that at which a system call returned, of which the reader's may
-        // be the first to.
+        // Requests of one connection arrive in the order they were sent. Over pipes they have
+        // the times at which system calls returned, and the reader's may be the first to.
         let is_open = |end: &End| {
             (end.start <= start || origin.pipe.is_some())
                 && end.ended.is_none_or(|ended| ended >= start)
