@@ -12,6 +12,7 @@ mod arch;
 mod conn;
 mod emit;
 mod filter;
+mod goroutine;
 mod maps;
 mod pipes;
 mod read;
@@ -23,6 +24,7 @@ mod wire;
 mod hook {
     pub mod aead;
     pub mod go;
+    pub mod go_http;
     pub mod nss;
     pub mod openssl;
     pub mod process;

@@ -77,7 +77,7 @@ pub fn inherited() {
 }
 
 /// The same of a process that was seen to exchange messages over one of them.
-#[inline(always)]
+#[inline(never)]
 fn standard() {
     if let (Some(input), Some(output)) = (socket::end(STDIN), socket::end(STDOUT)) {
         let (one, other) = (channel_of(&input), channel_of(&output));
@@ -126,7 +126,7 @@ fn channel_of(end: &End) -> Channel {
 
 /// The connection whose bytes just crossed `fd`, announced. `begins`: they look like the
 /// beginning of a message, and what is not known yet begins with them.
-#[inline(always)]
+#[inline(never)]
 pub fn connection(
     task: Task,
     fd: u64,
@@ -143,6 +143,9 @@ pub fn connection(
         Some(found) => found,
         None if !begins => return None,
         None => {
+            if matches!((fd, direction), (STDIN, READ) | (STDOUT, WRITE)) {
+                standard();
+            }
             let key = key(task, acquainted(task, fd, direction)?);
             maps::has_habit(task.pid(), habit::MESSAGES);
             let connection = match conn::find(&key) {
@@ -175,9 +178,6 @@ fn key(task: Task, pair: u64) -> Key {
 #[inline(never)]
 fn acquainted(task: Task, fd: u64, direction: u8) -> Option<u64> {
     let end = socket::end(fd)?;
-    if matches!((fd, direction), (STDIN, READ) | (STDOUT, WRITE)) {
-        standard();
-    }
     let mut channel = channel_of(&end);
     if direction == READ {
         channel.ends.reader = task.pid();

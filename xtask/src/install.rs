@@ -212,3 +212,24 @@ pub fn unpacked(name: &str, packages: &[&str]) -> Result<Option<PathBuf>> {
         Ok(Some(root.clone()))
     })
 }
+
+/// The folder of a small Debian with curl and Python, as an image of a container has it.
+/// `None` where it can't be had: without debootstrap, or off Debian.
+pub fn debian() -> Result<Option<PathBuf>> {
+    if !shell::has("debootstrap") && (!shell::has("apt-get") || packages(&["debootstrap"]).is_err())
+    {
+        return Ok(None);
+    }
+    let home = shell::target("test-env/debian");
+    let root = home.join("root");
+    let filled = once(&home, &[], "a small Debian", || {
+        fs::remove_dir_all(&home).ok();
+        fs::create_dir_all(&home)?;
+        shell::run(
+            shell::command("debootstrap")
+                .args(["--variant=minbase", "--include=curl,python3", "bookworm"])
+                .arg(&root),
+        )
+    });
+    Ok(filled.is_ok().then_some(root))
+}

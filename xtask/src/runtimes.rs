@@ -100,6 +100,38 @@ fn build(program: &GoProgram, go: &Path, home: &Path) -> Result<()> {
     )
 }
 
+/// The API server of Kubernetes, in the version of `tests/e2e/go/apiserver`.
+pub fn apiserver() -> Result<PathBuf> {
+    let python = install::python("go")?;
+    let home = shell::target("test-env/apiserver");
+    let source = shell::root().join("tests/e2e/go/apiserver");
+    let program = home.join("kube-apiserver");
+    let files = ["go.mod", "go.sum"].map(|file| source.join(file));
+    install::once(&home, &[&files[0], &files[1]], "kube-apiserver", || {
+        fs::create_dir_all(&home)?;
+        // Gigabytes that nobody needs again.
+        let cache = home.join("cache");
+        let mut go = shell::command(python.with_file_name("go"));
+        go.args(["build", "-trimpath", "-ldflags", "-s -w", "-o"])
+            .arg(&program)
+            .arg("k8s.io/kubernetes/cmd/kube-apiserver")
+            .current_dir(&source)
+            .env("GOTOOLCHAIN", "local")
+            .env("GOFLAGS", "-mod=readonly")
+            .env("CGO_ENABLED", "0")
+            .env("GOCACHE", &cache);
+        let built = shell::run(&mut go);
+        fs::remove_dir_all(&cache).ok();
+        built
+    })?;
+    Ok(program)
+}
+
+/// Where etcd lies; `None` where it can't be had.
+pub fn etcd() -> Result<Option<PathBuf>> {
+    install::unpacked("etcd", &["etcd-server"])
+}
+
 /// Versions of Bun: the usual one, and with the agents all.
 const BUN: [&str; 3] = ["1.3.14", "1.2.23", "1.4.5"];
 
@@ -178,7 +210,14 @@ fn from_npm(package: &str, version: &str, file: &str, place: &Path) -> Result<()
 }
 
 /// Packages with TLS libraries other than OpenSSL, and with users of them.
-const OTHER_TLS: [&str; 14] = [
+const OTHER_TLS: [&str; 21] = [
+    "erlang-asn1",
+    "erlang-base",
+    "erlang-crypto",
+    "erlang-inets",
+    "erlang-public-key",
+    "erlang-runtime-tools",
+    "erlang-ssl",
     "libcurl3-gnutls",
     "libcurl3-nss",
     "libmbedcrypto7",

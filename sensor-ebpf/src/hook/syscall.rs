@@ -12,6 +12,7 @@ use llmtap_common::record::{READ, WRITE, process};
 use crate::arch::{self, Call, number};
 use crate::emit::Buffers;
 use crate::filter::{self, Task};
+use crate::goroutine::{self, Goroutine};
 use crate::maps::{self, FILES, habit};
 use crate::socket;
 use crate::stash::{self, Arrived, Wrote};
@@ -32,18 +33,18 @@ pub fn syscall_exit(ctx: RawTracePointContext) -> u32 {
         && call.number < number::END
         && result >= 0
     {
-        dispatch(&call, result as u64);
+        dispatch(&call, ctx.arg(0), result as u64);
     }
     0
 }
 
 #[inline(always)]
-fn dispatch(call: &Call, result: u64) {
+fn dispatch(call: &Call, regs: u64, result: u64) {
     match call.number {
         number::CLOSE => closed(call),
         number::MMAP => mapped(call, result),
         _ => {
-            if let Some(transfer) = transfer(call, result) {
+            if let Some(transfer) = transfer(call, regs, result) {
                 moved(call.args[0], &transfer);
             }
         }
@@ -53,6 +54,8 @@ fn dispatch(call: &Call, result: u64) {
 /// Bytes that crossed a descriptor.
 #[derive(Clone, Copy)]
 struct Transfer {
+    /// Address of the registers that the call was made with.
+    regs: u64,
     direction: u8,
     place: Place,
     length: u64,
@@ -70,7 +73,7 @@ enum Place {
 
 /// What a call moved, if it is one that moves bytes.
 #[inline(always)]
-fn transfer(call: &Call, length: u64) -> Option<Transfer> {
+fn transfer(call: &Call, regs: u64, length: u64) -> Option<Transfer> {
     let [_, second, third, fourth] = call.args;
     let (direction, flags) = match call.number {
         number::READ | number::READV => (READ, 0),
@@ -96,6 +99,7 @@ fn transfer(call: &Call, length: u64) -> Option<Transfer> {
         _ => Place::Buffer(second),
     };
     Some(Transfer {
+        regs,
         direction,
         place,
         length,
@@ -144,8 +148,11 @@ fn moved(fd: u64, transfer: &Transfer) {
         wire::Start::Message | wire::Start::Other => {
             let is_plain = habits & habit::PLAIN != 0 && plain(task, fd, transfer, false);
             let begins = matches!(start, wire::Start::Message);
-            if !is_plain && (begins || habits & habit::MESSAGES != 0) {
-                messages_over_pipes(task, fd, transfer, begins);
+            if !is_plain
+                && (begins || habits & habit::MESSAGES != 0)
+                && let Some(connection) = pipes::connection(task, fd, transfer.direction, begins)
+            {
+                piped(task, connection, transfer);
             }
         }
     }
@@ -225,21 +232,33 @@ fn plain(task: Task, fd: u64, transfer: &Transfer, starts: bool) -> bool {
         return false;
     }
     if let Some(connection) = conn::plain(task, &stream, fd) {
-        deliver(task, connection, transfer);
+        let mut goroutine = Goroutine::of_call(transfer.regs);
+        if transfer.direction == WRITE {
+            goroutine = goroutine::asker(task.pid(), &stream.key(), goroutine);
+        }
+        deliver(task, connection, transfer, goroutine);
     }
     true
 }
 
-/// Bytes crossed a pipe, it may be, which are messages or `begin` as such.
+/// Bytes of messages crossed a pipe.
 #[inline(never)]
-fn messages_over_pipes(task: Task, fd: u64, transfer: &Transfer, begin: bool) {
-    if let Some(connection) = pipes::connection(task, fd, transfer.direction, begin) {
-        deliver(task, connection, transfer);
-    }
+fn piped(task: Task, connection: &mut Connection, transfer: &Transfer) {
+    deliver(
+        task,
+        connection,
+        transfer,
+        Goroutine::of_call(transfer.regs),
+    );
 }
 
 #[inline(always)]
-fn deliver(task: Task, connection: &mut Connection, transfer: &Transfer) {
+fn deliver(
+    task: Task,
+    connection: &mut Connection,
+    transfer: &Transfer,
+    goroutine: Option<Goroutine>,
+) {
     let Transfer {
         direction, length, ..
     } = *transfer;
@@ -259,11 +278,11 @@ fn deliver(task: Task, connection: &mut Connection, transfer: &Transfer) {
         },
         Place::Nowhere => return emit::unseen(connection, direction, length),
     };
-    let thread = stash::of(task).or_else(|| stash::new(task));
-    match thread {
-        Some(thread) => emit::payload(task, thread, connection, direction, at, buffers, length),
-        None => emit::unseen(connection, direction, length),
-    }
+    let Some(thread) = stash::of(task).or_else(|| stash::new(task)) else {
+        return emit::unseen(connection, direction, length);
+    };
+    thread.cursor.goroutine.set(Goroutine::name(goroutine));
+    emit::payload(task, thread, connection, direction, at, buffers, length);
 }
 
 #[inline(always)]

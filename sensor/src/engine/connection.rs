@@ -136,7 +136,10 @@ impl Connection {
         let Some(talk) = dialogue else {
             return false;
         };
-        let speech = talk.feed(direction, segment, &mut rest.context(at, shared, out));
+        let mut context = rest.context(at, shared, out);
+        // One goroutine reads, and others do what it has read.
+        context.thread = context.thread.filter(|_| rest.origin.goroutine.is_none());
+        let speech = talk.feed(direction, segment, &mut context);
         let is_pipe = rest.origin.pipe.is_some();
         match speech {
             Speech::Mcp => rest.decide(Verdict::Wanted, out),
@@ -313,7 +316,7 @@ impl Rest {
             return None;
         }
         let id = shared.next_call();
-        let served = Served::new(id, self.id, self.origin.tid, began, head);
+        let served = Served::new(id, self.id, &self.origin, began, head);
         out(Output::Serving(Box::new(served)));
         Some(id)
     }

@@ -135,7 +135,7 @@ impl Peers {
         };
         Mcp.request(text, &mut ask);
         let mut frame = self.frame.clone();
-        frame.thread = thread;
+        (frame.thread, frame.goroutine) = (thread, None);
         Draft::message(began, frame, &Mcp, ask, text.len())
     }
 

@@ -79,6 +79,9 @@ impl Teller {
                 }
                 let origin = origin(&opening, library.as_ref(), &mut self.processes, images);
                 let owner = (opening.pid, opening.key);
+                if self.processes.tells_goroutines(pid, images) {
+                    self.connections.has_goroutines(header);
+                }
                 self.connections.open(header, owner, origin, sink);
             }
             Record::Close(end) => {
