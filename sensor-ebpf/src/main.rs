@@ -19,6 +19,7 @@ mod emit;
 mod filter;
 mod goroutine;
 mod maps;
+mod pipes;
 mod read;
 mod socket;
 mod stash;

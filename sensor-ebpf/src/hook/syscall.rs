@@ -6,6 +6,7 @@
 
 use aya_ebpf::macros::raw_tracepoint;
 use aya_ebpf::programs::RawTracePointContext;
+use llmtap_common::conn::Connection;
 use llmtap_common::record::{READ, WRITE, process};
 
 use crate::arch::{self, Call, number};
@@ -15,7 +16,7 @@ use crate::goroutine::{self, Goroutine};
 use crate::maps::{self, FILES, habit};
 use crate::socket;
 use crate::stash::{self, Arrived, Wrote};
-use crate::{conn, emit, read, stream, wire};
+use crate::{conn, emit, pipes, read, stream, wire};
 
 const PROT_EXEC: u64 = 4;
 /// The bytes stay in the socket, or never were in the stream.
@@ -201,10 +202,21 @@ fn moved(regs: u64, transfer: &Transfer) {
             let way = Way::of(transfer, speaks_plain);
             tls(task, way, address, count, transfer.length);
         }
-        wire::Start::Other if !speaks_plain => {}
-        _ => {
-            let way = Way::of(transfer, !matches!(start, wire::Start::Other));
+        wire::Start::Request | wire::Start::Post | wire::Start::Response => {
+            let way = Way::of(transfer, true);
             plain(regs, way, address, count, transfer.length);
+        }
+        wire::Start::Message | wire::Start::Other => {
+            let way = Way::of(transfer, false);
+            let is_plain = speaks_plain && plain(regs, way, address, count, transfer.length);
+            let begins = matches!(start, wire::Start::Message);
+            if !is_plain
+                && (begins || habits & habit::MESSAGES != 0)
+                && let Some(connection) =
+                    pipes::connection(task, transfer.fd, transfer.direction, begins)
+            {
+                piped(connection, way, address, count, transfer.length);
+            }
         }
     }
 }
@@ -271,25 +283,49 @@ fn carries(transfer: &Transfer, length: u64) -> bool {
     }
 }
 
-/// Plaintext crossed a socket that speaks HTTP; the way is marked where it starts to.
+/// Plaintext crossed a socket that speaks HTTP; the way is marked where it starts to. Whether
+/// it did.
 #[inline(never)]
-fn plain(regs: u64, way: Way, address: u64, count: u64, length: u64) {
+fn plain(regs: u64, way: Way, address: u64, count: u64, length: u64) -> bool {
     let task = Task::running();
     if stash::of(task).is_some_and(|thread| thread.in_flight().is_some()) {
         // The kernel encrypts for the library, which is traced already.
-        return;
+        return false;
     }
     let transfer = Transfer::new(way, address, count, length);
     let Some(stream) = socket::stream(transfer.fd) else {
-        return;
+        return false;
     };
     if !way.is_marked() && conn::find(&stream.key()).is_none() {
-        return;
+        return false;
     }
-    let Some(connection) = conn::plain(task, &stream, transfer.fd) else {
-        return;
-    };
-    let direction = transfer.direction;
+    if let Some(connection) = conn::plain(task, &stream, transfer.fd) {
+        let mut goroutine = Goroutine::of_call(regs);
+        if transfer.direction == WRITE {
+            goroutine = goroutine::asker(task.pid(), &stream.key(), goroutine);
+        }
+        deliver(task, connection, &transfer, goroutine);
+    }
+    true
+}
+
+/// Bytes of messages crossed a pipe.
+#[inline(never)]
+fn piped(connection: &mut Connection, way: Way, address: u64, count: u64, length: u64) {
+    let transfer = Transfer::new(way, address, count, length);
+    deliver(Task::running(), connection, &transfer, None);
+}
+
+#[inline(always)]
+fn deliver(
+    task: Task,
+    connection: &mut Connection,
+    transfer: &Transfer,
+    goroutine: Option<Goroutine>,
+) {
+    let Transfer {
+        direction, length, ..
+    } = *transfer;
     let at = conn::now();
     let buffers = match transfer.place {
         Place::Buffer(buffer) => Buffers {
@@ -309,10 +345,6 @@ fn plain(regs: u64, way: Way, address: u64, count: u64, length: u64) {
     let Some(thread) = stash::of(task).or_else(|| stash::new(task)) else {
         return emit::unseen(connection, direction, length);
     };
-    let mut goroutine = Goroutine::of_call(regs);
-    if direction == WRITE {
-        goroutine = goroutine::asker(task.pid(), &stream.key(), goroutine);
-    }
     thread.cursor.goroutine.set(Goroutine::name(goroutine));
     emit::payload(task, thread, connection, direction, at, buffers, length);
 }
