@@ -12,9 +12,11 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 )]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Key {
-    /// Process, or 0 for a plain socket; with a bit of [`stream`] where it has no object.
+    /// Process, or 0 for a plain socket; with a bit of [`stream`] where it has no object, and
+    /// with [`PIPES`] where it is messages over pipes.
     pub pid: u64,
-    /// Address of the TLS object, or inode of the socket, or what tells a stream from others.
+    /// Address of the TLS object, or inode of the socket, or what tells a stream from others,
+    /// or names a pair of pipes alike in the processes at both ends.
     pub object: u64,
 }
 assert_size!(Key, 16);
@@ -25,6 +27,9 @@ pub mod stream {
     pub const WRITE: u64 = 1 << 32;
     pub const READ: u64 = 1 << 33;
 }
+
+/// Bit of [`Key::pid`]: what is seen is messages over two pipes, or over what serves as such.
+pub const PIPES: u64 = 1 << 34;
 
 /// Value of the map `CONNECTIONS`.
 ///
@@ -69,6 +74,8 @@ pub mod state {
     /// The exchange under way began with `POST`; see
     /// [`HEADS_AND_POSTS`](crate::filter::HEADS_AND_POSTS).
     pub const POST: u8 = 16;
+    /// It ends with a descriptor that is known.
+    pub const DESCRIPTOR: u8 = 32;
 }
 
 /// Addresses of a socket. Ports are in host order; `family` 0: unknown.

@@ -37,8 +37,13 @@ pub struct KernelLayout {
     pub sock_rcv_saddr: u32,
     pub sock_v6_daddr: u32,
     pub sock_v6_rcv_saddr: u32,
+    pub sock_socket: u32,
+    pub socket_file: u32,
+    /// 0: there are no Unix sockets, or they are in a module.
+    pub unix_peer: u32,
+    pub reserved: u32,
 }
-assert_size!(KernelLayout, 96);
+assert_size!(KernelLayout, 112);
 
 /// Tells one file from every other, also after its inode number was used again.
 #[repr(C)]

@@ -89,7 +89,7 @@ pub fn plain(task: Task, stream: &Stream, fd: u64) -> Option<&'static mut Connec
         Some(connection) => connection,
         None => {
             maps::has_habit(task.pid(), habit::PLAIN);
-            ends_with(task, fd, stream, &key);
+            ends_with(task, fd, stream.inode, &key);
             begin(task, &key, 0)?
         }
     };
@@ -117,7 +117,7 @@ pub fn encrypted(fd: u64) {
 #[derive(Clone, Copy)]
 pub struct Carried {
     connection: Key,
-    /// Inode of the socket that the descriptor stood for.
+    /// Inode of the socket or pipe that the descriptor stood for.
     socket: u64,
 }
 
@@ -132,7 +132,7 @@ pub fn closed(task: Task, fd: u64) {
     let Some(carried) = (unsafe { DESCRIPTORS.get(descriptor) }).copied() else {
         return;
     };
-    if socket::stream(fd).is_some_and(|stream| stream.inode == carried.socket) {
+    if socket::inode(fd) == Some(carried.socket) {
         return;
     }
     let _ = DESCRIPTORS.remove(descriptor);
@@ -140,19 +140,19 @@ pub fn closed(task: Task, fd: u64) {
 }
 
 /// The connection is over when the process closes the descriptor, as is now the one that
-/// the descriptor carried before.
+/// the descriptor carried before. `inode`: of the socket or pipe.
 #[inline(always)]
-pub fn ends_with(task: Task, fd: u64, stream: &Stream, key: &Key) {
+pub fn ends_with(task: Task, fd: u64, inode: u64, key: &Key) {
     let descriptor = descriptor(task, fd);
     // SAFETY: see `closed`.
     if let Some(before) = unsafe { DESCRIPTORS.get(descriptor) }.copied()
-        && before.socket != stream.inode
+        && before.socket != inode
     {
         over(&before.connection);
     }
     let carried = Carried {
         connection: *key,
-        socket: stream.inode,
+        socket: inode,
     };
     let _ = DESCRIPTORS.insert(descriptor, carried, BPF_ANY as u64);
 }
@@ -161,8 +161,9 @@ fn descriptor(task: Task, fd: u64) -> u64 {
     (task.pid() as u64) << 32 | fd & 0xffff_ffff
 }
 
+/// A connection from here on, announced to nobody.
 #[inline(never)]
-fn begin(task: Task, key: &Key, instruction: u64) -> Option<&'static mut Connection> {
+pub fn begin(task: Task, key: &Key, instruction: u64) -> Option<&'static mut Connection> {
     over(key);
     // SAFETY: takes nothing.
     let processor = unsafe { bpf_get_smp_processor_id() } as u64;

@@ -10,6 +10,7 @@ use llmtap_common::loss::{Counters, Place};
 use llmtap_common::site::SiteKey;
 
 use crate::conn::Carried;
+use crate::pipes::{Channel, Ends};
 use crate::stash::Thread;
 use crate::stream::Stream;
 
@@ -55,6 +56,14 @@ pub static SOCKETS: LruHashMap<u64, Key> = LruHashMap::with_max_entries(1 << 14,
 /// Connections whose end is that of a descriptor, by process and descriptor.
 #[map]
 pub static DESCRIPTORS: LruHashMap<u64, Carried> = LruHashMap::with_max_entries(1 << 14, 0);
+
+/// Pipes that messages may cross, by the inode of an end.
+#[map]
+pub static CHANNELS: LruHashMap<u64, Channel> = LruHashMap::with_max_entries(1 << 14, 0);
+
+/// Which of them lies between two processes.
+#[map]
+pub static BETWEEN: LruHashMap<Ends, u64> = LruHashMap::with_max_entries(1 << 12, 0);
 
 /// Files that user space has looked at already.
 #[map]
@@ -104,6 +113,8 @@ pub mod habit {
     pub const RECORDS: u8 = 2;
     /// It is a program of Go in which one goroutine writes for another.
     pub const ASKS: u8 = 4;
+    /// It exchanges messages over pipes.
+    pub const MESSAGES: u8 = 8;
 }
 
 /// Bits of [`habit`].

@@ -1,4 +1,4 @@
-//! From a file descriptor of the running process to its file and socket.
+//! From a file descriptor of the running process to its file, socket and pipe.
 
 use aya_ebpf::helpers::generated::bpf_get_current_task;
 use llmtap_common::conn::{Key, Socket};
@@ -9,6 +9,7 @@ use crate::read;
 
 const S_IFMT: u16 = 0xf000;
 const S_IFSOCK: u16 = 0xc000;
+const S_IFIFO: u16 = 0x1000;
 const SOCK_STREAM: u16 = 1;
 const AF_UNIX: u16 = 1;
 const AF_INET: u16 = 2;
@@ -72,6 +73,54 @@ pub fn stream(fd: u64) -> Option<Stream> {
     }
     let inode: u64 = read::kernel(inode + offset!(inode_ino))?;
     Some(Stream { inode, socket })
+}
+
+/// Inode number of what is behind a descriptor, if that is a socket or a pipe.
+#[inline(always)]
+pub fn inode(fd: u64) -> Option<u64> {
+    let (inode, kind) = numbered(fd)?;
+    matches!(kind, S_IFSOCK | S_IFIFO).then_some(inode)
+}
+
+/// Inode number and kind of what is behind a descriptor.
+#[inline(always)]
+fn numbered(fd: u64) -> Option<(u64, u16)> {
+    let inode: u64 = read::kernel(file(fd)? + offset!(file_inode))?;
+    let mode: u16 = read::kernel(inode + offset!(inode_mode))?;
+    Some((read::kernel(inode + offset!(inode_ino))?, mode & S_IFMT))
+}
+
+/// One end of a pipe or of a pair of Unix stream sockets.
+pub struct End {
+    /// Its inode number.
+    pub inode: u64,
+    /// That of the other end; pipes have but one.
+    pub other: u64,
+}
+
+/// The end behind a descriptor.
+#[inline(never)]
+pub fn end(fd: u64) -> Option<End> {
+    let Some(Stream { inode, socket }) = stream(fd) else {
+        let (inode, kind) = numbered(fd)?;
+        return (kind == S_IFIFO).then_some(End {
+            inode,
+            other: inode,
+        });
+    };
+    let sock: u64 = read::kernel(socket + offset!(socket_sk))?;
+    let family: u16 = read::kernel(sock + offset!(sock_family))?;
+    if family != AF_UNIX || offset!(unix_peer) == 0 {
+        return None;
+    }
+    let peer: u64 = read::kernel(sock + offset!(unix_peer))?;
+    let socket: u64 = read::kernel(peer + offset!(sock_socket))?;
+    let file: u64 = read::kernel(socket + offset!(socket_file))?;
+    let other: u64 = read::kernel(file + offset!(file_inode))?;
+    Some(End {
+        inode,
+        other: read::kernel(other + offset!(inode_ino))?,
+    })
 }
 
 /// Fills in the addresses of a socket; its family stays 0 where they can't be read, or where

@@ -115,7 +115,7 @@ pub fn bind(task: Task, name: &Key, fd: u64) {
         settle(stream);
     }
     let key = stream.connection();
-    conn::ends_with(task, fd, &socket, &key);
+    conn::ends_with(task, fd, socket.inode, &key);
     if let Some(connection) = conn::find(&key) {
         conn::announce(task, &key, connection, &socket);
     }

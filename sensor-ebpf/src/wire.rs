@@ -1,4 +1,4 @@
-//! What the first bytes of a buffer look like: TLS, HTTP, or something else.
+//! What the first bytes of a buffer look like: TLS, HTTP, JSON-RPC, or something else.
 
 use crate::read;
 
@@ -11,6 +11,8 @@ pub enum Start {
     Post,
     /// A response of HTTP/1 begins.
     Response,
+    /// An object of JSON begins with a member that messages of JSON-RPC have.
+    Message,
     Other,
 }
 
@@ -32,7 +34,7 @@ pub fn start(buffer: u64, length: u64) -> Start {
     if length >= RECORD_HEADER && is_tls(head) {
         Start::Tls
     } else {
-        http(head, u64::MAX >> (64 - 8 * length.min(8)))
+        text(head, u64::MAX >> (64 - 8 * length.min(8)))
     }
 }
 
@@ -48,9 +50,10 @@ fn is_tls(head: u64) -> bool {
         && head >> 16 & 0xff <= 4
 }
 
-/// Methods and versions, as far as eight bytes show them, or those of them that are in `there`.
+/// Methods, versions and names of members, as far as eight bytes show them, or those of them
+/// that are in `there`.
 #[inline(always)]
-fn http(head: u64, there: u64) -> Start {
+fn text(head: u64, there: u64) -> Start {
     macro_rules! begins_with {
         ($($text:literal)*) => {
             false $(|| {
@@ -68,6 +71,10 @@ fn http(head: u64, there: u64) -> Start {
         b"GET " b"PUT " b"HEAD " b"PATCH " b"DELETE " b"OPTIONS " b"CONNECT " b"PRI * HT"
     ) {
         Start::Request
+    } else if begins_with!(
+        b"{\"jsonrp" b"{\"method" b"{\"result" b"{\"params" b"{\"error\"" b"{\"id\":" b"[{\"jsonr"
+    ) {
+        Start::Message
     } else {
         Start::Other
     }

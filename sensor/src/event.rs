@@ -108,6 +108,8 @@ pub struct Origin {
     pub role: Option<Role>,
     pub local: Option<SocketAddr>,
     pub peer: Option<SocketAddr>,
+    /// Names the pair of pipes that it is, alike in the processes at both ends.
+    pub pipe: Option<u64>,
     pub sni: Option<Box<str>>,
     pub alpn: Option<Box<str>>,
     /// The command line, without what may authenticate somebody.
@@ -164,6 +166,7 @@ impl Origin {
             role,
             local,
             peer,
+            pipe,
             sni,
             alpn,
             command_line,
@@ -188,6 +191,7 @@ impl Origin {
         take(&mut self.role, role);
         take(&mut self.local, local);
         take(&mut self.peer, peer);
+        take(&mut self.pipe, pipe);
         take(&mut self.sni, sni);
         take(&mut self.alpn, alpn);
         take(&mut self.command_line, command_line);

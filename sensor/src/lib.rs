@@ -26,6 +26,8 @@ pub mod stream;
 
 pub mod http;
 
+pub mod jsonrpc;
+
 pub mod content;
 
 pub mod llm;

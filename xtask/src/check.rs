@@ -43,16 +43,19 @@ const ROOMS: &[Room] = &[
     // It lets no credential into a file, whatever the framing.
     room(
         "capture",
-        &["http", "content", "stream", "event", "time"],
+        &["http", "jsonrpc", "content", "stream", "event", "time"],
         NO_KERNEL,
     ),
     room("stream", &["event", "time"], OUTSIDE),
     room("http", &["stream", "event", "time"], OUTSIDE),
+    room("jsonrpc", &["stream", "event", "time"], OUTSIDE),
     room("content", &["stream", "event", "time"], OUTSIDE),
     room("llm", &["content", "http", "event", "time"], OUTSIDE),
     room(
         "engine",
-        &["llm", "content", "http", "stream", "event", "time"],
+        &[
+            "llm", "content", "jsonrpc", "http", "stream", "event", "time",
+        ],
         OUTSIDE,
     ),
     room("enrich", &["engine", "llm", "event", "time"], NO_KERNEL),

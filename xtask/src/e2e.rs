@@ -5,6 +5,7 @@ use std::process::Command;
 
 use anyhow::Result;
 
+use crate::arch::Arch;
 use crate::report::Report;
 use crate::{build, install, libtest, runtimes, shell, unit};
 
@@ -32,7 +33,7 @@ pub fn run(llmtap: &Path, filter: Option<&str>) -> Result<Report> {
         .env("E2E_PYTHON_STACKS", install::python("stacks")?)
         .env("E2E_COLLECTORS", install::python("collectors")?)
         .env("E2E_NODE", install::node("node")?)
-        .env("E2E_RUST", install::rust_client()?)
+        .env("E2E_RUST", install::rust_client(Arch::HOST)?)
         .env("E2E_GO", runtimes::go()?)
         .env("E2E_BUN", runtimes::bun(false)?);
     if !kernel_has_tls() {
@@ -161,7 +162,7 @@ pub fn set_apart(name: &str, filters: &[&str]) -> Result<Command> {
         .args(["test", "--locked", "--package", "llmtap", "--test", name])
         .args(["--", "--ignored", "--test-threads=1"])
         .args(filters)
-        .env("LLMTAP_EBPF_OBJECT", build::ebpf()?);
+        .env("LLMTAP_EBPF_OBJECT", build::ebpf(Arch::HOST)?);
     Ok(cargo)
 }
 

@@ -5,9 +5,11 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result};
 
+use crate::arch::Arch;
 use crate::{install, shell};
 
 /// A program of `tests/e2e/go`.
@@ -19,6 +21,13 @@ struct GoProgram {
     mode: &'static str,
 }
 
+const PLAIN: GoProgram = GoProgram {
+    name: "plain",
+    source: "plain",
+    toolchain: "local",
+    mode: "exe",
+};
+
 const GO_PROGRAMS: [GoProgram; 6] = [
     GoProgram {
         name: "sdk",
@@ -26,12 +35,7 @@ const GO_PROGRAMS: [GoProgram; 6] = [
         toolchain: "local",
         mode: "exe",
     },
-    GoProgram {
-        name: "plain",
-        source: "plain",
-        toolchain: "local",
-        mode: "exe",
-    },
+    PLAIN,
     GoProgram {
         name: "service",
         source: "service",
@@ -82,7 +86,7 @@ pub fn go() -> Result<PathBuf> {
     install::once(&home, &sources, "Go programs", || {
         fs::create_dir_all(&home)?;
         for program in &GO_PROGRAMS {
-            build(program, &python.with_file_name("go"), &home)
+            shell::run(&mut build(program, &python.with_file_name("go"), &home))
                 .with_context(|| format!("building the Go program {}", program.name))?;
         }
         Ok(())
@@ -90,20 +94,35 @@ pub fn go() -> Result<PathBuf> {
     Ok(home)
 }
 
-fn build(program: &GoProgram, go: &Path, home: &Path) -> Result<()> {
-    shell::run(
-        shell::command(go)
-            .args(["build", "-ldflags", "-s -w"])
-            .arg(format!("-buildmode={}", program.mode))
-            .arg("-o")
-            .arg(home.join(program.name))
-            .arg(".")
-            .current_dir(shell::root().join("tests/e2e/go").join(program.source))
-            .env("GOTOOLCHAIN", program.toolchain)
-            // A user's own settings must not change the programs.
-            .env("GOFLAGS", "-mod=readonly")
-            .env("CGO_ENABLED", "0"),
-    )
+/// `tests/e2e/go/plain`, built for an architecture.
+pub fn go_client(arch: Arch) -> Result<PathBuf> {
+    let source = shell::root().join("tests/e2e/go/plain");
+    let [main, module] = ["main.go", "go.mod"].map(|file| source.join(file));
+    let list = shell::root().join("tests/e2e/python/go.txt");
+    let home = shell::target(format!("test-env/go-{}", arch.debian()));
+    let python = install::python("go")?;
+    install::once(&home, &[&main, &module, &list], "a Go program", || {
+        fs::create_dir_all(&home)?;
+        let mut build = build(&PLAIN, &python.with_file_name("go"), &home);
+        shell::run(build.env("GOARCH", arch.debian()))
+    })?;
+    Ok(home.join(PLAIN.name))
+}
+
+fn build(program: &GoProgram, go: &Path, home: &Path) -> Command {
+    let mut command = shell::command(go);
+    command
+        .args(["build", "-ldflags", "-s -w"])
+        .arg(format!("-buildmode={}", program.mode))
+        .arg("-o")
+        .arg(home.join(program.name))
+        .arg(".")
+        .current_dir(shell::root().join("tests/e2e/go").join(program.source))
+        .env("GOTOOLCHAIN", program.toolchain)
+        // A user's own settings must not change the programs.
+        .env("GOFLAGS", "-mod=readonly")
+        .env("CGO_ENABLED", "0");
+    command
 }
 
 /// The API server of Kubernetes, in the version of `tests/e2e/go/apiserver`.

@@ -8,7 +8,7 @@ use llmtap_common::record::process;
 
 use crate::filter::Task;
 use crate::maps::{self, FILES};
-use crate::{emit, socket, stash};
+use crate::{emit, pipes, socket, stash};
 
 #[raw_tracepoint(tracepoint = "sched_process_exec")]
 pub fn process_exec(_: RawTracePointContext) -> u32 {
@@ -16,6 +16,7 @@ pub fn process_exec(_: RawTracePointContext) -> u32 {
     let file = socket::executable().unwrap_or_default();
     let known = FILES.get_ptr(file).is_some();
     emit::process(process::EXEC, task.pid(), file, 0, !known);
+    pipes::inherited();
     0
 }
 

@@ -6,6 +6,7 @@
 
 use aya_ebpf::macros::raw_tracepoint;
 use aya_ebpf::programs::RawTracePointContext;
+use llmtap_common::conn::Connection;
 use llmtap_common::record::{READ, WRITE, process};
 
 use crate::arch::{self, Call, number};
@@ -15,7 +16,7 @@ use crate::goroutine::{self, Goroutine};
 use crate::maps::{self, FILES, habit};
 use crate::socket;
 use crate::stash::{self, Arrived, Wrote};
-use crate::{conn, emit, read, stream, wire};
+use crate::{conn, emit, pipes, read, stream, wire};
 
 const PROT_EXEC: u64 = 4;
 /// The bytes stay in the socket, or never were in the stream.
@@ -43,8 +44,8 @@ fn dispatch(call: &Call, regs: u64, result: u64) {
         number::CLOSE => closed(call),
         number::MMAP => mapped(call, result),
         _ => {
-            if let Some(transfer) = transfer(call, regs, result) {
-                moved(call.args[0], &transfer);
+            if let Some(transfer) = transfer(call, result) {
+                moved(regs, &transfer);
             }
         }
     }
@@ -53,8 +54,7 @@ fn dispatch(call: &Call, regs: u64, result: u64) {
 /// Bytes that crossed a descriptor.
 #[derive(Clone, Copy)]
 struct Transfer {
-    /// Address of the registers that the call was made with.
-    regs: u64,
+    fd: u64,
     direction: u8,
     place: Place,
     length: u64,
@@ -70,10 +70,70 @@ enum Place {
     Nowhere,
 }
 
+/// What begins a transfer in the registers of a function of its own; the address and the
+/// count of its place and its length are the others (see `main.rs`).
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+struct Way(u64);
+
+impl Way {
+    const FD: u64 = 0xffff_ffff;
+    const DIRECTION: u32 = 32;
+    const MARK: u32 = 33;
+
+    #[inline(always)]
+    fn of(transfer: &Transfer, mark: bool) -> Self {
+        let direction = transfer.direction as u64 & 1;
+        Self(transfer.fd & Self::FD | direction << Self::DIRECTION | (mark as u64) << Self::MARK)
+    }
+
+    #[inline(always)]
+    fn is_marked(self) -> bool {
+        self.0 >> Self::MARK & 1 == 1
+    }
+}
+
+impl Transfer {
+    #[inline(always)]
+    fn new(Way(way): Way, address: u64, count: u64, length: u64) -> Self {
+        Self {
+            fd: way & Way::FD,
+            direction: (way >> Way::DIRECTION & 1) as u8,
+            place: match (address, count) {
+                (0, _) => Place::Nowhere,
+                (buffer, 0) => Place::Buffer(buffer),
+                vector => Place::Vector(vector.0, count),
+            },
+            length,
+        }
+    }
+
+    /// Where the bytes begin; 0: nowhere.
+    #[inline(always)]
+    fn first(&self) -> u64 {
+        match self.place {
+            Place::Buffer(buffer) => buffer,
+            Place::Vector(vector, _) => read::user(vector).unwrap_or(0),
+            Place::Nowhere => 0,
+        }
+    }
+}
+
+impl Place {
+    #[inline(always)]
+    fn words(self) -> (u64, u64) {
+        match self {
+            Self::Buffer(address) => (address, 0),
+            Self::Vector(address, count) => (address, count),
+            Self::Nowhere => (0, 0),
+        }
+    }
+}
+
 /// What a call moved, if it is one that moves bytes.
 #[inline(always)]
-fn transfer(call: &Call, regs: u64, length: u64) -> Option<Transfer> {
-    let [_, second, third, fourth] = call.args;
+fn transfer(call: &Call, length: u64) -> Option<Transfer> {
+    let [fd, second, third, fourth] = call.args;
     let (direction, flags) = match call.number {
         number::READ | number::READV => (READ, 0),
         number::RECVFROM | number::RECVMMSG => (READ, fourth),
@@ -98,7 +158,7 @@ fn transfer(call: &Call, regs: u64, length: u64) -> Option<Transfer> {
         _ => Place::Buffer(second),
     };
     Some(Transfer {
-        regs,
+        fd,
         direction,
         place,
         length,
@@ -126,26 +186,38 @@ fn messages(headers: u64, count: u64) -> Option<u64> {
     Some(length)
 }
 
+/// `regs`: address of the registers that the call was made with.
 #[inline(always)]
-fn moved(fd: u64, transfer: &Transfer) {
+fn moved(regs: u64, transfer: &Transfer) {
     let Some(task) = filter::traced() else { return };
-    let first = match transfer.place {
-        Place::Buffer(buffer) => buffer,
-        Place::Vector(vector, _) => read::user(vector).unwrap_or(0),
-        Place::Nowhere => 0,
-    };
-    let start = wire::start(first, transfer.length);
+    let start = wire::start(transfer.first(), transfer.length);
     let habits = maps::habits(task.pid());
     if habits & habit::RECORDS != 0 && transfer.direction == READ {
-        received(task, fd);
+        received(task, transfer.fd);
     }
+    let speaks_plain = habits & habit::PLAIN != 0;
+    let (address, count) = transfer.place.words();
     match start {
-        wire::Start::Tls => tls(task, fd, transfer, first, habits),
-        wire::Start::Request | wire::Start::Post | wire::Start::Response => {
-            plain(task, fd, transfer, true)
+        wire::Start::Tls => {
+            let way = Way::of(transfer, speaks_plain);
+            tls(task, way, address, count, transfer.length);
         }
-        wire::Start::Other if habits & habit::PLAIN != 0 => plain(task, fd, transfer, false),
-        wire::Start::Other => {}
+        wire::Start::Request | wire::Start::Post | wire::Start::Response => {
+            let way = Way::of(transfer, true);
+            plain(regs, way, address, count, transfer.length);
+        }
+        wire::Start::Message | wire::Start::Other => {
+            let way = Way::of(transfer, false);
+            let is_plain = speaks_plain && plain(regs, way, address, count, transfer.length);
+            let begins = matches!(start, wire::Start::Message);
+            if !is_plain
+                && (begins || habits & habit::MESSAGES != 0)
+                && let Some(connection) =
+                    pipes::connection(task, transfer.fd, transfer.direction, begins)
+            {
+                piped(connection, way, address, count, transfer.length);
+            }
+        }
     }
 }
 
@@ -157,11 +229,13 @@ fn received(task: Task, fd: u64) {
     }
 }
 
-/// Ciphertext crossed, `first` on: nothing of it is delivered, but it tells which socket a
-/// TLS object uses.
+/// Ciphertext crossed: nothing of it is delivered, but it tells which socket a TLS object
+/// uses. The way is marked where the process speaks HTTP over plain sockets.
 #[inline(never)]
-fn tls(task: Task, fd: u64, transfer: &Transfer, first: u64, habits: u8) {
-    if habits & habit::PLAIN != 0 {
+fn tls(task: Task, way: Way, address: u64, count: u64, length: u64) {
+    let transfer = &Transfer::new(way, address, count, length);
+    let fd = transfer.fd;
+    if way.is_marked() {
         // A tunnel through a proxy begins as HTTP; what follows it is not for us.
         conn::encrypted(fd);
     }
@@ -187,7 +261,7 @@ fn tls(task: Task, fd: u64, transfer: &Transfer, first: u64, habits: u8) {
         // This may be what the next call hands out.
         thread.arrived.set(Arrived {
             from: fd + 1,
-            records: wire::Records::read(first, transfer.length),
+            records: wire::Records::read(transfer.first(), transfer.length),
         });
     }
 }
@@ -209,27 +283,48 @@ fn carries(transfer: &Transfer, length: u64) -> bool {
     }
 }
 
-/// Plaintext crossed a socket that speaks HTTP, or `starts` to.
+/// Plaintext crossed a socket that speaks HTTP; the way is marked where it starts to. Whether
+/// it did.
 #[inline(never)]
-fn plain(task: Task, fd: u64, transfer: &Transfer, starts: bool) {
+fn plain(regs: u64, way: Way, address: u64, count: u64, length: u64) -> bool {
+    let task = Task::running();
     if stash::of(task).is_some_and(|thread| thread.in_flight().is_some()) {
         // The kernel encrypts for the library, which is traced already.
-        return;
+        return false;
     }
-    let Some(stream) = socket::stream(fd) else {
-        return;
+    let transfer = Transfer::new(way, address, count, length);
+    let Some(stream) = socket::stream(transfer.fd) else {
+        return false;
     };
-    if !starts && conn::find(&stream.key()).is_none() {
-        return;
+    if !way.is_marked() && conn::find(&stream.key()).is_none() {
+        return false;
     }
-    let Some(connection) = conn::plain(task, &stream, fd) else {
-        return;
-    };
+    if let Some(connection) = conn::plain(task, &stream, transfer.fd) {
+        let mut goroutine = Goroutine::of_call(regs);
+        if transfer.direction == WRITE {
+            goroutine = goroutine::asker(task.pid(), &stream.key(), goroutine);
+        }
+        deliver(task, connection, &transfer, goroutine);
+    }
+    true
+}
+
+/// Bytes of messages crossed a pipe.
+#[inline(never)]
+fn piped(connection: &mut Connection, way: Way, address: u64, count: u64, length: u64) {
+    let transfer = Transfer::new(way, address, count, length);
+    deliver(Task::running(), connection, &transfer, None);
+}
+
+#[inline(always)]
+fn deliver(
+    task: Task,
+    connection: &mut Connection,
+    transfer: &Transfer,
+    goroutine: Option<Goroutine>,
+) {
     let Transfer {
-        regs,
-        direction,
-        length,
-        ..
+        direction, length, ..
     } = *transfer;
     let at = conn::now();
     let buffers = match transfer.place {
@@ -250,10 +345,6 @@ fn plain(task: Task, fd: u64, transfer: &Transfer, starts: bool) {
     let Some(thread) = stash::of(task).or_else(|| stash::new(task)) else {
         return emit::unseen(connection, direction, length);
     };
-    let mut goroutine = Goroutine::of_call(regs);
-    if direction == WRITE {
-        goroutine = goroutine::asker(task.pid(), &stream.key(), goroutine);
-    }
     thread.cursor.goroutine.set(Goroutine::name(goroutine));
     emit::payload(task, thread, connection, direction, at, buffers, length);
 }

@@ -2,12 +2,12 @@
 //!
 //! In: bytes that a fuzzer made up. Out: nothing, or a panic where a law is broken.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Cursor;
 
 use super::mask::Masks;
 use super::{Bodies, Reader, Reframer};
-use crate::event::{ConnectionId, Direction, Event, EventKind, Missing};
+use crate::event::{ConnectionId, Direction, Event, EventKind, Missing, Origin};
 use crate::http;
 use crate::stream::Segment;
 use crate::time::Timestamp;
@@ -57,7 +57,7 @@ pub fn mask(script: &[u8]) {
 }
 
 /// Traffic of a few connections: an order, a size, as many bytes, and so on. What is
-/// written anew is HTTP/1.1 that can be read.
+/// written anew is HTTP/1.1 that can be read, or messages over pipes, one a line.
 pub fn reframe(script: &[u8]) {
     for bodies in [Bodies::AsTheyAre, Bodies::Hidden] {
         let mut written = Written::default();
@@ -90,7 +90,10 @@ fn events(mut script: &[u8], feed: &mut dyn FnMut(&Event<'_>)) {
             cut: 0,
         };
         let kind = match order & 7 {
-            5 => EventKind::Open(Box::default()),
+            5 => EventKind::Open(Box::new(Origin {
+                pipe: (order & 8 != 0).then_some(7),
+                ..Origin::default()
+            })),
             6 => EventKind::Close,
             _ => EventKind::Data {
                 direction,
@@ -108,11 +111,24 @@ fn events(mut script: &[u8], feed: &mut dyn FnMut(&Event<'_>)) {
 
 /// Connections that were made up, as another observer sees them.
 #[derive(Default)]
-struct Written(BTreeMap<ConnectionId, (http::Connection, bool)>);
+struct Written {
+    http: BTreeMap<ConnectionId, (http::Connection, bool)>,
+    pipes: BTreeSet<ConnectionId>,
+}
 
 impl Written {
     fn take(&mut self, event: &Event<'_>) {
-        let (http, has_holes) = self.0.entry(event.connection).or_default();
+        match &event.kind {
+            EventKind::Open(origin) if origin.pipe.is_some() => {
+                self.pipes.insert(event.connection);
+            }
+            EventKind::Data { bytes, .. } if self.pipes.contains(&event.connection) => {
+                assert_eq!(memchr::memchr(b'\n', bytes), bytes.len().checked_sub(1));
+                return;
+            }
+            _ => {}
+        }
+        let (http, has_holes) = self.http.entry(event.connection).or_default();
         if let EventKind::Data {
             direction,
             missing,
@@ -128,7 +144,7 @@ impl Written {
     }
 
     fn check(&self) {
-        for (http, has_holes) in self.0.values() {
+        for (http, has_holes) in self.http.values() {
             let faults = http.faults();
             let sound = faults.refused_heads == 0 && faults.lost_framing == 0;
             assert!(sound || *has_holes, "{faults:?}");

@@ -60,6 +60,8 @@ pub struct Open<'a> {
     pub local: Option<Text<'a>>,
     #[serde(default, borrow)]
     pub peer: Option<Text<'a>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pipe: Option<u64>,
     #[serde(default, borrow)]
     pub sni: Option<Text<'a>>,
     #[serde(default, borrow)]
@@ -176,6 +178,7 @@ impl<'a> Open<'a> {
             role: origin.role.map(Side::from),
             local: origin.local.map(address),
             peer: origin.peer.map(address),
+            pipe: origin.pipe,
             sni: text(&origin.sni),
             alpn: text(&origin.alpn),
             language: origin.language.as_deref().map(Text::from),
@@ -202,6 +205,7 @@ impl<'a> Open<'a> {
             role: self.role.map(Role::from),
             local: self.local.and_then(|a| a.0.parse().ok()),
             peer: self.peer.and_then(|a| a.0.parse().ok()),
+            pipe: self.pipe,
             sni: text(self.sni),
             alpn: text(self.alpn),
             language: self.language.map(|l| Cow::Owned(l.0.into_owned())),

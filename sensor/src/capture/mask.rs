@@ -32,8 +32,13 @@ pub struct Masks(HashMap<ConnectionId, Protocol>);
 
 #[derive(Debug)]
 enum Protocol {
-    Lines { write: LineMask, read: LineMask },
+    Lines {
+        write: LineMask,
+        read: LineMask,
+    },
     Http2,
+    /// Messages over pipes, which have no heads.
+    Messages,
 }
 
 impl Default for Protocol {
@@ -49,6 +54,8 @@ impl Masks {
     pub fn open(&mut self, connection: ConnectionId, origin: &Origin) {
         if origin.alpn.as_deref() == Some("h2") {
             *self.entry(connection) = Protocol::Http2;
+        } else if origin.pipe.is_some() {
+            *self.entry(connection) = Protocol::Messages;
         }
     }
 
@@ -62,8 +69,10 @@ impl Masks {
         bytes: &mut [u8],
     ) -> Option<Missing> {
         let protocol = self.entry(connection);
-        let Protocol::Lines { write, read } = protocol else {
-            return None;
+        let (write, read) = match protocol {
+            Protocol::Lines { write, read } => (write, read),
+            Protocol::Http2 => return None,
+            Protocol::Messages => return Some(missing),
         };
         let lines = match direction {
             Direction::Write => write,
@@ -444,6 +453,23 @@ mod tests {
                 Some(&whole),
                 "{piece}"
             );
+        }
+    }
+
+    #[test]
+    fn messages_over_pipes_stay_as_they_are() {
+        let mut masks = Masks::default();
+        let origin = Origin {
+            pipe: Some(7),
+            ..Origin::default()
+        };
+        masks.open(ConnectionId(1), &origin);
+        let lost = Missing { lost: 9, cut: 0 };
+        for missing in [Missing::NONE, lost] {
+            let mut bytes = *b"{\"id\":1}\ncookie: a\n";
+            let before = bytes;
+            let kept = masks.mask(ConnectionId(1), Direction::Read, missing, &mut bytes);
+            assert_eq!((kept, bytes), (Some(missing), before));
         }
     }
 

@@ -1,13 +1,14 @@
-//! One connection: its facts, its HTTP state, and the exchanges open on it.
+//! One connection: its facts, what it speaks, and the exchanges open on it.
 
 use smallvec::SmallVec;
 
+use super::dialogue::{Dialogue, Speech};
 use super::exchange::{Context, Exchange};
 use super::served::Served;
 use super::{Output, Shared, count};
 use crate::event::{ConnectionId, Direction, Missing, Origin, Role, Verdict};
 use crate::http::head::Version;
-use crate::http::{self, ExchangeEvent, ExchangeId, RequestHead, Step};
+use crate::http::{self, Detection, ExchangeEvent, ExchangeId, RequestHead, Step};
 use crate::llm::CallId;
 use crate::stream::Segment;
 use crate::time::Timestamp;
@@ -18,6 +19,10 @@ const FRUITLESS: u8 = 8;
 #[derive(Debug)]
 pub(super) struct Connection {
     http: http::Connection,
+    /// Set while it may carry messages of MCP, or does.
+    dialogue: Option<Box<Dialogue>>,
+    /// Nothing of it was seen.
+    is_new: bool,
     rest: Rest,
 }
 
@@ -52,6 +57,8 @@ impl Connection {
         };
         Self {
             http: http::Connection::new(),
+            dialogue: None,
+            is_new: true,
             rest,
         }
     }
@@ -74,23 +81,77 @@ impl Connection {
         shared: &mut Shared,
         out: &mut dyn FnMut(Output),
     ) {
-        let Self { http, rest } = self;
-        rest.last_active = at;
+        self.rest.last_active = at;
+        if self.rest.verdict == Verdict::Unwanted {
+            return;
+        }
+        if std::mem::take(&mut self.is_new) {
+            self.dialogue = Dialogue::new(&self.rest.origin, bytes, shared.options);
+        }
         if !missing.is_none() {
-            let gap = Segment::Gap(missing);
-            http.feed(direction, at, gap, &mut |event| {
-                rest.exchange(event, shared, out)
-            });
+            self.segment(at, direction, Segment::Gap(missing), shared, out);
         }
         if !bytes.is_empty() {
-            let data = Segment::Data(bytes);
-            http.feed(direction, at, data, &mut |event| {
-                rest.exchange(event, shared, out)
-            });
+            self.segment(at, direction, Segment::Data(bytes), shared, out);
         }
-        if http.detection() == http::Detection::NotForUs {
-            rest.decide(Verdict::Unwanted, out);
+    }
+
+    fn segment(
+        &mut self,
+        at: Timestamp,
+        direction: Direction,
+        segment: Segment<'_>,
+        shared: &mut Shared,
+        out: &mut dyn FnMut(Output),
+    ) {
+        if self.speaks(at, direction, segment, shared, out) {
+            return;
         }
+        let Self {
+            http,
+            dialogue,
+            rest,
+            ..
+        } = self;
+        http.feed(direction, at, segment, &mut |event| {
+            rest.exchange(event, shared, out)
+        });
+        match http.detection() {
+            Detection::Match => *dialogue = None,
+            Detection::NotForUs if dialogue.is_none() => rest.decide(Verdict::Unwanted, out),
+            Detection::NotForUs | Detection::NeedMore => {}
+        }
+    }
+
+    /// Takes it for messages, as far as it may carry such; whether it can be nothing else.
+    fn speaks(
+        &mut self,
+        at: Timestamp,
+        direction: Direction,
+        segment: Segment<'_>,
+        shared: &mut Shared,
+        out: &mut dyn FnMut(Output),
+    ) -> bool {
+        let Self { dialogue, rest, .. } = self;
+        let Some(talk) = dialogue else {
+            return false;
+        };
+        let mut context = rest.context(at, shared, out);
+        // One goroutine reads, and others do what it has read.
+        context.thread = context.thread.filter(|_| rest.origin.goroutine.is_none());
+        let speech = talk.feed(direction, segment, &mut context);
+        let is_pipe = rest.origin.pipe.is_some();
+        match speech {
+            Speech::Mcp => rest.decide(Verdict::Wanted, out),
+            Speech::Other => {
+                *dialogue = None;
+                if is_pipe {
+                    rest.decide(Verdict::Unwanted, out);
+                }
+            }
+            Speech::Unknown => {}
+        }
+        is_pipe || speech == Speech::Mcp
     }
 
     /// The connection was closed at `at`; or, `at` being `None`, it goes on and is to be
@@ -101,7 +162,12 @@ impl Connection {
         shared: &mut Shared,
         out: &mut dyn FnMut(Output),
     ) {
-        let Self { http, rest } = &mut self;
+        let Self {
+            http,
+            dialogue,
+            rest,
+            ..
+        } = &mut self;
         let at = closed.unwrap_or(rest.last_active);
         let mut each = |event: ExchangeEvent<'_>| rest.exchange(event, shared, out);
         match closed {
@@ -109,6 +175,9 @@ impl Connection {
             None => http.abandon(at, &mut each),
         }
         shared.counters.http.add(http.faults());
+        if let Some(dialogue) = dialogue.take() {
+            dialogue.finish(&mut rest.context(at, shared, out));
+        }
         for (_, exchange) in rest.exchanges.drain(..) {
             exchange.finish(Context {
                 connection: rest.id,
@@ -122,6 +191,21 @@ impl Connection {
 }
 
 impl Rest {
+    fn context<'a>(
+        &self,
+        at: Timestamp,
+        shared: &'a mut Shared,
+        out: &'a mut dyn FnMut(Output),
+    ) -> Context<'a> {
+        Context {
+            connection: self.id,
+            thread: self.origin.tid,
+            at,
+            shared,
+            out,
+        }
+    }
+
     fn exchange(
         &mut self,
         event: ExchangeEvent<'_>,

@@ -5,7 +5,7 @@
 //! panic where a law is broken: the same events give the same calls, also where they are
 //! cut; memory is bounded; nothing is kept of what is over.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Counters, Engine, Limits, Options, Output};
 use crate::event::{ConnectionId, Direction, Event, EventKind, Missing, Origin, Role};
@@ -90,6 +90,7 @@ fn run(
                 engine.advance(now, out);
                 if let Some(watch) = watch {
                     watch.connections.clear();
+                    watch.pipes.clear();
                 }
             }
         }
@@ -163,6 +164,10 @@ impl Order {
             _ => Missing::NONE,
         };
         match self.kind() {
+            5 if self.0 & 8 != 0 => EventKind::Open(Box::new(Origin {
+                pipe: Some(size.into()),
+                ..Origin::default()
+            })),
             5 => EventKind::Open(Box::new(Origin {
                 role: [None, Some(Role::Client), Some(Role::Server)]
                     .get(usize::from(self.0 >> 4 & 3))
@@ -182,10 +187,14 @@ impl Order {
 }
 
 /// Cuts data into single bytes once it is known what a connection speaks: before that,
-/// whole segments are looked at.
+/// whole segments are looked at. Of pipes it is known.
 #[derive(Default)]
 struct Watch {
     connections: BTreeMap<ConnectionId, http::Connection>,
+    /// Those that are pipes, which was known before the first byte.
+    pipes: BTreeSet<ConnectionId>,
+    /// Those of which bytes were seen since they began.
+    begun: BTreeSet<ConnectionId>,
     /// Something was found out anew amid a connection, so cuts may show.
     is_unsure: bool,
 }
@@ -198,15 +207,15 @@ impl Watch {
             bytes,
         } = event.kind
         else {
-            if matches!(event.kind, EventKind::Close) {
-                self.connections.remove(&event.connection);
-            }
+            self.turn(event);
             return feed(event.clone());
         };
+        self.begun.insert(event.connection);
         let is_full = self.connections.len() >= LIMITS.connections;
         // The engine forgets some, and this does not say which.
         self.is_unsure |= is_full && !self.connections.contains_key(&event.connection);
         let http = self.connections.entry(event.connection).or_default();
+        let is_pipe = self.pipes.contains(&event.connection);
         let is_known = http.detection() == Detection::Match;
         let mut each = |missing: Missing, bytes: &[u8]| {
             if !missing.is_none() {
@@ -225,12 +234,28 @@ impl Watch {
                 ..event.clone()
             });
         };
-        if !is_known {
+        if !is_known && !is_pipe {
             return each(missing, bytes);
         }
         if !missing.is_none() || bytes.is_empty() {
             each(missing, &[]);
         }
         bytes.chunks(1).for_each(|piece| each(Missing::NONE, piece));
+    }
+
+    /// A connection begins, or is over.
+    fn turn(&mut self, event: &Event<'_>) {
+        let id = event.connection;
+        match &event.kind {
+            EventKind::Open(origin) if origin.pipe.is_some() && !self.begun.contains(&id) => {
+                self.pipes.insert(id);
+            }
+            EventKind::Close => {
+                self.connections.remove(&id);
+                self.pipes.remove(&id);
+                self.begun.remove(&id);
+            }
+            _ => {}
+        }
     }
 }

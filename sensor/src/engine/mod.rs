@@ -25,6 +25,7 @@ use crate::time::Timestamp;
 
 mod connection;
 mod conversation;
+mod dialogue;
 mod exchange;
 #[doc(hidden)]
 pub mod fuzz;

@@ -3,7 +3,7 @@
 
 use crate::event::{ConnectionId, Origin};
 use crate::http::{RequestHead, TraceContext};
-use crate::llm::CallId;
+use crate::llm::{CallId, Draft};
 use crate::time::Timestamp;
 
 /// A request whose head a process has read and which it is to answer.
@@ -42,6 +42,28 @@ pub struct Answered {
 pub const MAX_PATH: usize = 1024;
 
 impl Served {
+    /// A request of `draft`, which came in a message.
+    pub(super) fn message(
+        id: CallId,
+        connection: ConnectionId,
+        thread: Option<u32>,
+        began: Timestamp,
+        draft: &Draft,
+    ) -> Self {
+        Self {
+            id,
+            connection,
+            thread,
+            goroutine: None,
+            context: draft.context().cloned(),
+            began,
+            method: draft.mcp_method().unwrap_or_default().into(),
+            path: None,
+            host: None,
+            port: None,
+        }
+    }
+
     pub(super) fn new(
         id: CallId,
         connection: ConnectionId,

@@ -59,7 +59,12 @@ pub(super) const MCP_METHOD: &str = "mcp.method.name";
 pub(super) const MCP_SESSION: &str = "mcp.session.id";
 pub(super) const MCP_PROTOCOL: &str = "mcp.protocol.version";
 pub(super) const MCP_RESOURCE: &str = "mcp.resource.uri";
-pub(super) const RPC_REQUEST_ID: &str = "jsonrpc.request.id";
+pub(super) const MCP_CLIENT_NAME: &str = "llmtap.mcp.client.name";
+pub(super) const MCP_CLIENT_VERSION: &str = "llmtap.mcp.client.version";
+pub(super) const MCP_SERVER_NAME: &str = "llmtap.mcp.server.name";
+pub(super) const MCP_SERVER_VERSION: &str = "llmtap.mcp.server.version";
+pub(super) const TRANSPORT: &str = "network.transport";
+pub(super) use super::call::MESSAGE_ID as RPC_REQUEST_ID;
 pub(super) const RPC_STATUS: &str = "rpc.response.status_code";
 
 /// Attributes kept of one call.

@@ -49,6 +49,19 @@ pub struct Call {
     pub extra: Vec<(Name, Value)>,
 }
 
+/// Under which a call that is a message has the id of the message, as text.
+pub const MESSAGE_ID: &str = "jsonrpc.request.id";
+
+impl Call {
+    /// Of several calls under way on one connection it tells which; the same at both ends.
+    pub fn message_id(&self) -> Option<&str> {
+        match self.extra.iter().find(|(name, _)| name == MESSAGE_ID) {
+            Some((_, Value::String(id))) => Some(id),
+            _ => None,
+        }
+    }
+}
+
 /// Where the request went.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Server {

@@ -21,6 +21,7 @@ use crate::http::{Fields, RequestHead, ResponseHead};
 use crate::time::Timestamp;
 
 mod grpc;
+mod message;
 
 /// Of a whole body.
 fn fingerprint(text: &str) -> u64 {

@@ -34,6 +34,7 @@ pub mod fuzz;
 mod json;
 mod multipart;
 mod partial;
+mod peers;
 mod protobuf;
 mod provider;
 mod reply;
@@ -45,6 +46,7 @@ mod usage;
 
 pub use call::{Call, CallId};
 pub use draft::Draft;
+pub use peers::{Peers, Said};
 pub use session::Session;
 
 /// What to build of a call.

@@ -51,6 +51,10 @@ fn layout(btf: &Btf<'_>) -> Option<KernelLayout> {
         // A kernel without IPv6 has no such sockets either.
         sock_v6_daddr: sock("skc_v6_daddr").unwrap_or(0),
         sock_v6_rcv_saddr: sock("skc_v6_rcv_saddr").unwrap_or(0),
+        sock_socket: btf.offset("sock", "sk_socket")?,
+        socket_file: btf.offset("socket", "file")?,
+        unix_peer: btf.offset("unix_sock", "peer").unwrap_or(0),
+        reserved: 0,
     })
 }
 
@@ -243,5 +247,6 @@ mod tests {
         let layout = kernel_layout(Path::new(VMLINUX)).expect("all types are there");
         assert_ne!(layout.task_files, 0);
         assert_ne!(layout.sock_dport, layout.sock_num);
+        assert_ne!(layout.sock_socket, layout.socket_file);
     }
 }

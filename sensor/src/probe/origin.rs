@@ -2,6 +2,7 @@
 //!
 //! In: records, and what is known of processes. Out: [`Origin`]. Must not know: traffic.
 
+use llmtap_common::conn::PIPES;
 use llmtap_common::record::Opening;
 
 use super::attach::Images;
@@ -37,13 +38,18 @@ pub fn origin(
         tls: library.map(|name| String::from(name).into()),
         local: addresses.map(|(local, _)| local),
         peer: addresses.map(|(_, peer)| peer),
+        pipe: is_pipe(opening).then_some(opening.key.object),
         ..Origin::default()
     }
 }
 
 /// Whether nothing encrypts it.
 pub const fn is_plain(opening: &Opening) -> bool {
-    opening.key.pid == 0
+    opening.key.pid == 0 || is_pipe(opening)
+}
+
+const fn is_pipe(opening: &Opening) -> bool {
+    opening.key.pid & PIPES != 0
 }
 
 /// In most programs the thread that speaks bears the process's name.

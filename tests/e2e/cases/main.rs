@@ -10,6 +10,7 @@ mod library;
 mod lifecycle;
 mod listing;
 mod load;
+mod mcp;
 mod privacy;
 mod protocols;
 mod receivers;

@@ -35,7 +35,7 @@ pub mod traces;
 pub use bodies::hashes_of_bodies;
 pub use call::Call;
 pub use client::{Client, Reply, Running};
-pub use scene::{CANARY, Scene, script, variable};
+pub use scene::{CANARY, Scene, module, script, variable};
 pub use tap::Tap;
 
 use std::time::Duration;

@@ -79,12 +79,11 @@ impl Scene {
 
     /// A client of `clients/sdk.mjs`.
     pub fn node(&self, mode: &str, count: usize) -> Client {
-        // Modules are looked for from where the script lies.
-        let home = PathBuf::from(variable("E2E_NODE"));
-        let local = home.join("sdk.mjs");
-        std::fs::copy(script("sdk.mjs"), &local).expect("the script can be copied");
         let mut command = self.command("node".into());
-        command.arg(local).arg(mode).arg(count.to_string());
+        command
+            .arg(module("sdk.mjs"))
+            .arg(mode)
+            .arg(count.to_string());
         Client::new(command)
     }
 
@@ -157,6 +156,14 @@ pub fn script(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("clients")
         .join(name)
+}
+
+/// A script of `clients/` for Node, where it finds its packages: they are looked for from where
+/// a script lies.
+pub fn module(name: &str) -> PathBuf {
+    let local = PathBuf::from(variable("E2E_NODE")).join(name);
+    std::fs::copy(script(name), &local).expect("the script can be copied");
+    local
 }
 
 /// A variable that `cargo xtask test` sets.

@@ -14,7 +14,7 @@ use llmtap::enrich::cost::Prices;
 use llmtap::export::jsonl;
 use llmtap::redact::{Content, Policy};
 use llmtap::time::ClockOffset;
-use llmtap::{capture, content, discover, engine, http, llm, probe, redact};
+use llmtap::{capture, content, discover, engine, http, jsonrpc, llm, probe, redact};
 
 /// One function that takes any bytes.
 #[derive(Clone, Copy, Debug)]
@@ -51,6 +51,7 @@ pub const TARGETS: &[Target] = &[
     target("http2", "HTTP/2 frames and header blocks", 8 << 10, http::fuzz::http2),
     target("hpack", "header blocks, joined late", 4 << 10, http::fuzz::hpack),
     target("websocket", "WebSocket frames, compressed ones too", 8 << 10, http::fuzz::websocket),
+    target("jsonrpc", "messages of JSON-RPC, one a line", 4 << 10, jsonrpc::fuzz::lines),
     target("sse", "server-sent events", 8 << 10, content::fuzz::sse),
     target("event-stream", "AWS event-stream", 8 << 10, content::fuzz::event_stream),
     target("ndjson", "lines of JSON", 8 << 10, content::fuzz::ndjson),

@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
 /// Keys whose values are words of a protocol.
-const NAMES: [&str; 82] = [
+const NAMES: [&str; 86] = [
     "__type",
     "action",
     "agent",
@@ -67,6 +67,7 @@ const NAMES: [&str; 82] = [
     "quality",
     "reason",
     "reasoning_effort",
+    "requestId",
     "request_id",
     "responseId",
     "response_id",
@@ -88,26 +89,32 @@ const NAMES: [&str; 82] = [
     "tool_call_id",
     "tool_choice",
     "tool_use_id",
+    "traceparent",
+    "tracestate",
     "trafficType",
     "truncation",
     "type",
+    "version",
     "voice",
 ];
 
 /// Keys of objects in which every text is content, whatever its key.
-const CONTENT: [&str; 8] = [
+const CONTENT: [&str; 11] = [
     "args",
     "arguments",
     "input",
     "input_schema",
     "parameters",
     "properties",
+    "requestedSchema",
+    "resources",
     "response_format",
+    "roots",
     "schema",
 ];
 
 /// Of these, the keys of objects in which numbers are, too.
-const CALL_ARGUMENTS: [&str; 3] = ["args", "arguments", "input"];
+const CALL_ARGUMENTS: [&str; 4] = ["args", "arguments", "input", "structuredContent"];
 
 /// Keys of numbers that stand for content.
 const VECTORS: [&str; 4] = ["embedding", "embeddings", "values", "vector"];
@@ -179,7 +186,13 @@ fn hide_value(value: &mut Value, key: &str, within: Within) {
                 _ if CONTENT.contains(&key) => Within::Content,
                 _ => Within::Protocol,
             };
+            // What a person has filled in (MCP, elicitation).
+            let is_form = fields.contains_key("action");
             for (key, value) in fields {
+                let here = match key.as_str() {
+                    "content" if is_form => Within::Arguments,
+                    _ => here,
+                };
                 hide_value(value, key, within.max(here));
             }
         }
@@ -243,6 +256,29 @@ mod tests {
         assert_eq!(
             hidden(json!({"embedding": [0.25]})),
             json!({"embedding": [0]})
+        );
+    }
+
+    #[test]
+    fn results_and_forms_of_mcp_hide_whole() {
+        let result = json!({"id": 1, "result": {
+            "content": [{"type": "text", "text": "Jo"}],
+            "structuredContent": {"name": "Jo", "age": 44}}});
+        assert_eq!(
+            hidden(result),
+            json!({"id": 1, "result": {
+                "content": [{"type": "text", "text": "**"}],
+                "structuredContent": {"name": "**", "age": 0}}})
+        );
+        let form = json!({"action": "accept", "content": {"name": "Jo", "age": 44}});
+        assert_eq!(
+            hidden(form),
+            json!({"action": "accept", "content": {"name": "**", "age": 0}})
+        );
+        let roots = json!({"roots": [{"name": "Jo", "uri": "file:///jo"}]});
+        assert_eq!(
+            hidden(roots),
+            json!({"roots": [{"name": "**", "uri": "**********"}]})
         );
     }
 

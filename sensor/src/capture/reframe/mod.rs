@@ -1,4 +1,5 @@
-//! Writes exchanges anew as HTTP/1.1, each on a connection of its own.
+//! Writes exchanges anew as HTTP/1.1, each on a connection of its own, and messages over pipes
+//! line by line.
 //!
 //! In: events of any HTTP connection. Out: events of plain HTTP/1.1 connections that
 //! say the same, without the values of credentials, and with content hidden where
@@ -15,10 +16,12 @@ use crate::time::Timestamp;
 mod body;
 mod head;
 mod hide;
+mod messages;
 mod units;
 mod websocket;
 
 use body::Body;
+use messages::Messages;
 
 /// Connections followed at most; beyond it all are forgotten, and found again at
 /// their next exchange.
@@ -51,6 +54,8 @@ pub struct Reframer {
 #[derive(Debug, Default)]
 struct Connection {
     http: http::Connection,
+    /// Set where they cross pipes.
+    messages: Option<Messages>,
     origin: Origin,
     exchanges: BTreeMap<ExchangeId, Exchange>,
 }
@@ -92,9 +97,18 @@ impl Reframer {
         let connection = self.connections.entry(id).or_default();
         let Connection {
             http,
+            messages,
             origin,
             exchanges,
         } = connection;
+        if origin.pipe.is_some() && !matches!(event.kind, EventKind::Open(_)) {
+            let begin = || Messages::new(self.bodies, take(&mut self.next));
+            messages.get_or_insert_with(begin).feed(event, origin, sink);
+            if matches!(event.kind, EventKind::Close) {
+                self.connections.remove(&id);
+            }
+            return;
+        }
         let mut rewrite = Rewrite {
             bodies: self.bodies,
             next: &mut self.next,
@@ -103,7 +117,12 @@ impl Reframer {
             sink,
         };
         match &event.kind {
-            EventKind::Open(newer) => rewrite.origin.update((**newer).clone()),
+            EventKind::Open(newer) => {
+                rewrite.origin.update((**newer).clone());
+                if let Some(messages) = messages {
+                    messages.feed(event, rewrite.origin, rewrite.sink);
+                }
+            }
             EventKind::Data {
                 direction,
                 missing,
@@ -122,6 +141,12 @@ impl Reframer {
             }
         }
     }
+}
+
+fn take(next: &mut u64) -> ConnectionId {
+    let id = ConnectionId(*next);
+    *next = next.saturating_add(1);
+    id
 }
 
 /// A connection at work, and where its exchanges go.
@@ -169,8 +194,7 @@ impl Rewrite<'_> {
         requester: Direction,
         head: &http::RequestHead,
     ) {
-        let connection = ConnectionId(*self.next);
-        *self.next = self.next.saturating_add(1);
+        let connection = take(self.next);
         let mut wire = Wire {
             connection,
             at,

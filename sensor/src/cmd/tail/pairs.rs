@@ -44,7 +44,10 @@ fn are_ends(a: &Record, b: &Record) -> bool {
     }
     let (start, other_start) = (call.timing.start, other.timing.start);
     let apart = start.since(other_start).max(other_start.since(start));
-    if apart > APART || call.request.model != other.request.model {
+    if apart > APART
+        || call.request.model != other.request.model
+        || call.message_id() != other.message_id()
+    {
         return false;
     }
     // Where an end does not know its socket, the same words must do.
@@ -56,6 +59,9 @@ fn are_ends(a: &Record, b: &Record) -> bool {
 /// told.
 fn same_connection(a: &Record, b: &Record) -> Option<bool> {
     let (a, b) = (a.origin(), b.origin());
+    if let (Some(a), Some(b)) = (a.pipe, b.pipe) {
+        return Some(a == b);
+    }
     Some(a.local? == b.peer? && a.peer? == b.local?)
 }
 
@@ -64,6 +70,7 @@ mod tests {
     use super::*;
     use crate::samples::record;
     use llmtap::event::Role;
+    use llmtap::llm::call::{MESSAGE_ID, Value};
 
     fn client(id: u64) -> Record {
         record(|call, _| call.id = CallId(id))
@@ -128,6 +135,26 @@ mod tests {
         pairs.start(&spoken);
         assert_eq!(pairs.start(&blind(8, "b")), None);
         assert_eq!(pairs.start(&blind(9, "a")), Some(CallId(1)));
+    }
+
+    #[test]
+    fn over_pipes_the_message_tells() {
+        let end = |id, role, pipe, message: &str| {
+            record(|call, origin| {
+                call.id = CallId(id);
+                call.role = role;
+                let message = Value::String(message.into());
+                call.extra.push((MESSAGE_ID.into(), message));
+                origin.pid = Some(if role == Role::Client { 4 } else { 5 });
+                (origin.local, origin.peer, origin.pipe) = (None, None, Some(pipe));
+            })
+        };
+        let mut pairs = Pairs::default();
+        for (id, message) in [(1, "8"), (2, "9")] {
+            assert_eq!(pairs.start(&end(id, Role::Client, 70, message)), None);
+        }
+        assert_eq!(pairs.start(&end(3, Role::Server, 71, "9")), None);
+        assert_eq!(pairs.start(&end(4, Role::Server, 70, "9")), Some(CallId(2)));
     }
 
     #[test]

@@ -3,12 +3,14 @@
 //! In: records. Out: text that fits the terminal, in which foreign text can do
 //! nothing but be read. Pure: no I/O, no clock.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use llmtap::enrich::cost::Usd;
 use llmtap::event::Role;
+use llmtap::export::semconv::span_name;
 use llmtap::llm::Call;
 use llmtap::llm::call::Usage;
 use llmtap::redact::Record;
@@ -205,7 +207,11 @@ fn opening(line: &mut Line, record: &Record, nanos: u64, look: &Look) {
     };
     line.cell(process, Ink::Bold, 16, 0);
     line.cell(clean(&call.provider), Ink::Plain, 9, 4);
-    line.cell(clean(model.unwrap_or("–")), Ink::Cyan, 20, 0);
+    let subject = match model {
+        None if call.dialect == "mcp" => span_name(call).into(),
+        model => Cow::Borrowed(model.unwrap_or("–")),
+    };
+    line.cell(clean(&subject), Ink::Cyan, 20, 0);
     line.cell(clean(&call.operation), Ink::Dim, 4, 7);
 }
 
@@ -400,7 +406,7 @@ fn truncated(text: &str, columns: usize) -> String {
 mod tests {
     use super::*;
     use crate::samples::record;
-    use llmtap::llm::call::Failure;
+    use llmtap::llm::call::{Failure, Value};
 
     fn look(width: Option<usize>) -> Look {
         Look {
@@ -421,6 +427,28 @@ mod tests {
             finished(&record, 3, None, &look(None)),
             "08:53:22.340 ✓ #3  python3(4242)    openai    gpt-4o-mini          chat \
              1.34s  ttft 210ms in 1,234  (cached 1,024) out 56   $–       stop"
+        );
+    }
+
+    #[test]
+    fn a_call_of_mcp_shows_what_is_asked() {
+        let record = record(|call, _| {
+            call.provider = "mcp".into();
+            call.dialect = "mcp";
+            call.operation = "execute_tool".into();
+            call.request.model = None;
+            call.response.model = None;
+            for (name, value) in [
+                ("mcp.method.name", "tools/call"),
+                ("gen_ai.tool.name", "add"),
+            ] {
+                call.extra.push((name.into(), Value::String(value.into())));
+            }
+        });
+        let line = started(&record, 3, &look(None));
+        assert!(
+            line.ends_with("mcp       tools/call add       execute_tool stream"),
+            "{line}"
         );
     }
 

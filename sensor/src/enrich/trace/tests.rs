@@ -4,7 +4,7 @@ use super::{Known, Parent, Seed, Trace, Tracer};
 use crate::engine::{Answered, Served};
 use crate::enrich::Origins;
 use crate::event::{ConnectionId, Event, EventKind, Origin, Role};
-use crate::llm::call::{Request, Response, Server, Timing, TraceContext};
+use crate::llm::call::{MESSAGE_ID, Request, Response, Server, Timing, TraceContext, Value};
 use crate::llm::{Call, CallId};
 use crate::time::Timestamp;
 
@@ -374,6 +374,39 @@ fn both_ends_of_a_call_are_one_trace() {
         &first,
         Known::Peer,
     );
+}
+
+#[test]
+fn both_ends_of_a_message_over_pipes_are_one_trace() {
+    let mut host = Host::new();
+    for (connection, pid, pipe) in [(1, PID, 70), (2, 9, 70), (3, 11, 71)] {
+        let origin = Origin {
+            pid: Some(pid),
+            pipe: Some(pipe),
+            ..Origin::default()
+        };
+        host.tell(connection, origin);
+    }
+    let mut made = |id, connection, role, message: &str| {
+        let mut call = host.made(id, role, 1, None);
+        call.connection = ConnectionId(connection);
+        let message = Value::String(message.into());
+        call.extra.push((MESSAGE_ID.into(), message));
+        call
+    };
+    // The reader may be told of before the writer.
+    let early = made(20, 2, Role::Server, "2");
+    let asked = ["1", "2"].map(|message| made(10, 1, Role::Client, message));
+    let elsewhere = made(30, 3, Role::Server, "1");
+    let [first, mut second] = asked;
+    second.id = CallId(11);
+    let tracer = &mut host.tracer;
+    assert_eq!(tracer.place(&early, &host.origins).parent, None);
+    tracer.place(&first, &host.origins);
+    let end = tracer.place(&second, &host.origins);
+    assert_eq!(tracer.place(&elsewhere, &host.origins).parent, None);
+    let other_end = tracer.place(&early, &host.origins);
+    assert_below(&other_end, &end, Known::Peer);
 }
 
 #[test]

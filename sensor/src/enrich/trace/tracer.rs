@@ -89,6 +89,7 @@ pub(super) struct End {
     start: Timestamp,
     ended: Option<Timestamp>,
     model: Option<Box<str>>,
+    message: Option<Box<str>>,
     trace: Trace,
 }
 
@@ -204,6 +205,7 @@ impl Tracer {
             start: call.timing.start,
             ended: None,
             model: call.request.model.clone(),
+            message: call.message_id().map(Box::from),
             trace: trace.clone(),
         });
         trace
@@ -277,22 +279,22 @@ impl Tracer {
     fn below_peer(&mut self, call: &Call, origins: &Origins) -> Trace {
         let own = self.seed.place(call);
         let origin = origins.of(call.connection);
-        let (Some(local), Some(peer)) = (origin.local, origin.peer) else {
-            return own;
-        };
         let (start, model) = (call.timing.start, &call.request.model);
-        // Requests of one connection arrive in the order they were sent.
-        let is_open =
-            |end: &End| end.start <= start && end.ended.is_none_or(|ended| ended >= start);
+        // Requests of one connection arrive in the order they were sent. Over pipes they have
+        // the times at which system calls returned, and the reader's may be the first to.
+        let is_open = |end: &End| {
+            (end.start <= start || origin.pipe.is_some())
+                && end.ended.is_none_or(|ended| ended >= start)
+        };
         let is_alike = |end: &End| end.model.is_none() || model.is_none() || end.model == *model;
         let is_other_side = |end: &End| {
             let other = origins.of(end.connection);
-            other.local == Some(peer) && other.peer == Some(local)
+            end.connection != call.connection && is_other_end(&origin, &other)
         };
-        let end = self
-            .ends
-            .iter()
-            .position(|end| is_open(end) && is_alike(end) && is_other_side(end));
+        let is_same_message = |end: &End| end.message.as_deref() == call.message_id();
+        let end = self.ends.iter().position(|end| {
+            is_open(end) && is_alike(end) && is_same_message(end) && is_other_side(end)
+        });
         match end.and_then(|at| self.ends.remove(at)) {
             Some(end) => own.below(&end.trace, Known::Peer),
             None => own,
@@ -345,6 +347,14 @@ impl InHand {
     fn worker(&self) -> Option<Worker> {
         Worker::of(self.served.thread, self.served.goroutine)
     }
+}
+
+/// Whether two connections are one, seen from its ends.
+fn is_other_end(one: &Origin, other: &Origin) -> bool {
+    if one.pipe.is_some() {
+        return one.pipe == other.pipe;
+    }
+    one.local.is_some() && one.peer.is_some() && (one.local, one.peer) == (other.peer, other.local)
 }
 
 fn is_below_peer(trace: &Trace) -> bool {

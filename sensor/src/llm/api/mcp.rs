@@ -1,4 +1,4 @@
-//! Model Context Protocol: JSON-RPC over streamable HTTP, or over HTTP with SSE.
+//! Model Context Protocol: JSON-RPC over streamable HTTP, over HTTP with SSE, or over pipes.
 
 use super::{Ask, Dialect, Event};
 use crate::llm::attr;
@@ -8,12 +8,12 @@ use crate::llm::json::{Bool, Int, List, Raw, Str, wire};
 use crate::llm::reply::Reply;
 
 #[derive(Debug)]
-pub(super) struct Mcp;
+pub(in crate::llm) struct Mcp;
 
 wire! {
-    pub(super) struct Request<'a> {
+    pub(in crate::llm) struct Request<'a> {
         jsonrpc: Str<'a>,
-        pub(super) method: Str<'a>,
+        method: Str<'a>,
         id: Raw<'a>,
         params: Params<'a>,
     }
@@ -22,13 +22,21 @@ wire! {
         name: Str<'a>,
         uri: Str<'a>,
         arguments: Raw<'a>,
-        version: Str<'a> = "protocolVersion",
+        client: Software<'a> = "clientInfo",
         meta: Meta<'a> = "_meta",
     }
 
     struct Meta<'a> {
+        version: Str<'a> = "io.modelcontextprotocol/protocolVersion",
+        client: Software<'a> = "io.modelcontextprotocol/clientInfo",
+        server: Software<'a> = "io.modelcontextprotocol/serverInfo",
         traceparent: Str<'a>,
         tracestate: Str<'a>,
+    }
+
+    struct Software<'a> {
+        name: Str<'a>,
+        version: Str<'a>,
     }
 
     struct Message<'a> {
@@ -47,11 +55,13 @@ wire! {
         version: Str<'a> = "protocolVersion",
         content: Raw<'a>,
         structured: Raw<'a> = "structuredContent",
+        server: Software<'a> = "serverInfo",
+        meta: Meta<'a> = "_meta",
     }
 }
 
 /// What methods of the protocol begin with.
-const AREAS: [&str; 13] = [
+const AREAS: [&str; 14] = [
     "initialize",
     "ping",
     "tools/",
@@ -65,6 +75,7 @@ const AREAS: [&str; 13] = [
     "notifications/",
     "tasks/",
     "server/",
+    "subscriptions/",
 ];
 
 impl Meta<'_> {
@@ -76,7 +87,7 @@ impl Meta<'_> {
 
 impl Request<'_> {
     /// Whether this is a request of the protocol, not of another that uses JSON-RPC.
-    pub(super) fn is_mcp(&self) -> bool {
+    pub(in crate::llm) fn is_mcp(&self) -> bool {
         let method = self.method.key();
         self.jsonrpc.key() == "2.0"
             && AREAS.iter().any(|area| match area.strip_suffix('/') {
@@ -109,8 +120,13 @@ impl Dialect for Mcp {
         let attributes = &mut ask.attributes;
         attributes.text(attr::MCP_METHOD, asked.method);
         attributes.text(attr::RPC_REQUEST_ID, asked.id.string());
-        attributes.text(attr::MCP_PROTOCOL, params.version);
+        // What is proposed in a handshake is not in force before the answer.
+        attributes.text(attr::MCP_PROTOCOL, params.meta.version);
         attributes.text(attr::MCP_RESOURCE, params.uri);
+        let client = &params.meta.client;
+        attributes.text(attr::MCP_CLIENT_NAME, client.name.or(params.client.name));
+        let version = client.version.or(params.client.version);
+        attributes.text(attr::MCP_CLIENT_VERSION, version);
         ask.context = params.meta.context();
         if method == "tools/call" {
             ask.operation = Some("execute_tool");
@@ -152,7 +168,12 @@ impl Message<'_> {
         reply.ended = true;
         reply.progressed();
         let outcome: Outcome<'_> = self.result.parse();
-        reply.attributes.text(attr::MCP_PROTOCOL, outcome.version);
+        let attributes = &mut reply.attributes;
+        attributes.text(attr::MCP_PROTOCOL, outcome.version);
+        let server = &outcome.meta.server;
+        attributes.text(attr::MCP_SERVER_NAME, server.name.or(outcome.server.name));
+        let version = server.version.or(outcome.server.version);
+        attributes.text(attr::MCP_SERVER_VERSION, version);
         if outcome.is_error.0 == Some(true) {
             reply.fail(error::failure(Str::plain("tool_error"), Str::default()));
         }

@@ -7,7 +7,7 @@ mod aws;
 mod cohere;
 mod google;
 mod llamacpp;
-mod mcp;
+pub(super) mod mcp;
 mod media;
 mod mistral;
 mod ollama;

@@ -101,8 +101,17 @@ pub fn short(pieces: &[Piece]) -> Vec<u8> {
 /// For the engine: an order, a size of two bytes. In pieces of at most `most` bytes, on a
 /// connection that is opened and closed.
 pub fn events(connection: u8, most: usize, pieces: &[Piece]) -> Vec<u8> {
-    let connection = connection << 6;
-    let mut script = vec![connection | 1 << 4 | 5, 80, 0];
+    opened(connection << 6 | 1 << 4 | 5, most, pieces)
+}
+
+/// The same, over pipes.
+pub fn messages(connection: u8, most: usize, pieces: &[Piece]) -> Vec<u8> {
+    opened(connection << 6 | 1 << 3 | 5, most, pieces)
+}
+
+fn opened(order: u8, most: usize, pieces: &[Piece]) -> Vec<u8> {
+    let connection = order & 3 << 6;
+    let mut script = vec![order, 80, 0];
     for (written, bytes) in pieces {
         let way = u8::from(!written) << 3;
         for chunk in bytes.chunks(most) {

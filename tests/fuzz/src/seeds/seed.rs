@@ -43,8 +43,10 @@ pub fn of(target: &str, corpus: &Corpus) -> Vec<Vec<u8>> {
             seeds.extend(exchanges(corpus, |e| {
                 script::events(1, 100, &script::http1(e))
             }));
+            seeds.extend([40, 3_000].map(|most| script::messages(0, most, &messages())));
             seeds
         }
+        "jsonrpc" => [3, 20, 90].map(lines).into(),
         "sse" => content(corpus.bodies("event-stream")),
         "event-stream" => content(corpus.bodies("amazon.eventstream")),
         "ndjson" => content(corpus.bodies("ndjson").chain(corpus.bodies("stream+json"))),
@@ -100,6 +102,24 @@ fn images() -> Vec<Vec<u8>> {
         image.build()
     });
     named.into_iter().chain(words).collect()
+}
+
+/// What a client of MCP and its server say to each other.
+fn messages() -> Vec<Piece> {
+    let say = |&(written, text): &(bool, &str)| (written, format!("{text}\n").into_bytes());
+    MESSAGES.iter().map(say).collect()
+}
+
+/// The same for the dissector of lines, in pieces of that size.
+fn lines(size: u8) -> Vec<u8> {
+    let mut script = vec![size];
+    for (written, mut bytes) in messages() {
+        // The first byte of a piece says which way it goes.
+        let marks = bytes.chunks_mut(usize::from(size));
+        marks.for_each(|piece| piece[0] = piece[0] & !1 | u8::from(!written));
+        script.extend(bytes);
+    }
+    script
 }
 
 fn exchanges(corpus: &Corpus, seed: impl Fn(&Exchange) -> Vec<u8>) -> Vec<Vec<u8>> {
@@ -288,4 +308,45 @@ const REDACT: [&str; 4] = [
     "pay GB82 WEST 1234 5698 7654 32 or 4111 1111 1111 1111, call +1 (555) 010-0123 or 555-010-0123",
     "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00\n\nAAAA\n-----END RSA PRIVATE KEY-----",
     "Authorization: Bearer abcdef0123456789 password = hunter2! {\"api_key\": \"0123456789\"} eyJhbGciOiJIUzI1.eyJzdWIiOiIxMjM0.c2ln",
+];
+
+/// Whether the client wrote it, and what it is.
+const MESSAGES: [(bool, &str); 10] = [
+    (
+        true,
+        r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-06-18","clientInfo":{"name":"c","version":"1"}}}"#,
+    ),
+    (
+        false,
+        r#"{"jsonrpc":"2.0","id":0,"result":{"protocolVersion":"2025-06-18","serverInfo":{"name":"s","version":"2"}}}"#,
+    ),
+    (
+        true,
+        r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#,
+    ),
+    (
+        true,
+        r#"{"jsonrpc":"2.0","id":"a","method":"tools/call","params":{"name":"f","arguments":{"q":1}}}"#,
+    ),
+    (
+        false,
+        r#"{"jsonrpc":"2.0","id":1,"method":"sampling/createMessage","params":{"messages":[]}}"#,
+    ),
+    (
+        true,
+        r#"{"jsonrpc":"2.0","id":1,"error":{"code":-1,"message":"no"}}"#,
+    ),
+    (
+        false,
+        r#"{"jsonrpc":"2.0","id":"a","result":{"content":[{"type":"text","text":"x"}],"isError":true}}"#,
+    ),
+    (
+        true,
+        r#"[{"jsonrpc":"2.0","id":2,"method":"ping"},{"jsonrpc":"2.0","id":3,"method":"tools/list"}]"#,
+    ),
+    (
+        true,
+        r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":3}}"#,
+    ),
+    (false, r#"{"jsonrpc":"2.0","id":2,"result":{}}"#),
 ];
