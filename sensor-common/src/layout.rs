@@ -16,6 +16,7 @@ pub struct KernelLayout {
     pub known: u32,
     pub task_files: u32,
     pub task_mm: u32,
+    pub task_tgid: u32,
     pub mm_exe_file: u32,
     pub files_fdt: u32,
     pub fdtable_max_fds: u32,
@@ -38,7 +39,7 @@ pub struct KernelLayout {
     pub sock_v6_daddr: u32,
     pub sock_v6_rcv_saddr: u32,
 }
-assert_size!(KernelLayout, 96);
+assert_size!(KernelLayout, 100);
 
 /// Tells one file from every other, also after its inode number was used again.
 #[repr(C)]

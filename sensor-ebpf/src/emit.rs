@@ -40,6 +40,7 @@ struct Share {
 /// they begin.
 #[inline(always)]
 fn share(connection: &mut Connection, direction: u8, first: u64, length: u64) -> Share {
+    connection.calls += 1;
     let verdict = conn::verdict(connection);
     let turns = connection.direction != direction;
     if turns {
@@ -341,6 +342,7 @@ pub fn closing(connection: &Connection) -> bool {
         (&raw mut (*body).cut).write(connection.cut);
         (&raw mut (*body).refused).write(connection.refused);
         (&raw mut (*body).unreadable).write(connection.unreadable);
+        (&raw mut (*body).calls).write(connection.calls);
     }
     entry.submit(BPF_RB_NO_WAKEUP as u64);
     true

@@ -22,6 +22,7 @@ mod wire;
 mod hook {
     pub mod aead;
     pub mod go;
+    pub mod idle;
     pub mod nss;
     pub mod openssl;
     pub mod process;

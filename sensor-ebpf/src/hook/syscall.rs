@@ -6,11 +6,13 @@
 
 use aya_ebpf::macros::raw_tracepoint;
 use aya_ebpf::programs::RawTracePointContext;
+use llmtap_common::idle::RELEASED;
 use llmtap_common::record::{READ, WRITE, process};
 
 use crate::arch::{self, Call, number};
 use crate::emit::Buffers;
 use crate::filter::{self, Task};
+use crate::hook::idle;
 use crate::maps::{self, FILES, habit};
 use crate::socket;
 use crate::stash::{self, Arrived, Wrote};
@@ -29,9 +31,13 @@ pub fn syscall_exit(ctx: RawTracePointContext) -> u32 {
     let result: i64 = ctx.arg(1);
     if let Some(call) = arch::system_call(ctx.arg(0))
         && call.number < number::END
-        && result >= 0
     {
-        dispatch(&call, result as u64);
+        if result >= 0 {
+            dispatch(&call, result as u64);
+        }
+        if call.number == number::CONNECT {
+            idle::connected(&call, result);
+        }
     }
     0
 }
@@ -164,8 +170,12 @@ fn tls(task: Task, fd: u64, transfer: &Transfer, first: u64, habits: u8) {
     let Some(thread) = stash::of(task) else {
         return;
     };
+    let since = maps::trusted_since(task.pid());
+    if since == RELEASED {
+        return thread.forget_records();
+    }
     let wrote = thread.wrote.get();
-    if let Some(call) = thread.in_flight() {
+    if let Some(call) = thread.in_flight(since) {
         // The library itself moves its records.
         conn::bind(task, &conn::tls_key(task, call.ssl), call.instruction, fd);
     } else if transfer.direction == WRITE && wrote.key.object != 0 {
@@ -208,7 +218,8 @@ fn carries(transfer: &Transfer, length: u64) -> bool {
 /// Plaintext crossed a socket that speaks HTTP, or `starts` to.
 #[inline(never)]
 fn plain(task: Task, fd: u64, transfer: &Transfer, starts: bool) {
-    if stash::of(task).is_some_and(|thread| thread.in_flight().is_some()) {
+    let since = maps::trusted_since(task.pid());
+    if stash::of(task).is_some_and(|thread| thread.in_flight(since).is_some()) {
         // The kernel encrypts for the library, which is traced already.
         return;
     }

@@ -29,6 +29,7 @@ fn layout(btf: &Btf<'_>) -> Option<KernelLayout> {
         known: 1,
         task_files: btf.offset("task_struct", "files")?,
         task_mm: btf.offset("task_struct", "mm")?,
+        task_tgid: btf.offset("task_struct", "tgid")?,
         mm_exe_file: btf.offset("mm_struct", "exe_file")?,
         files_fdt: btf.offset("files_struct", "fdt")?,
         fdtable_max_fds: btf.offset("fdtable", "max_fds")?,

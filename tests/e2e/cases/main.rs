@@ -11,6 +11,7 @@ mod load;
 mod privacy;
 mod protocols;
 mod receivers;
+mod release;
 mod runtimes;
 mod rustls;
 mod sdk;

@@ -41,6 +41,10 @@ pub struct Kernel {
     pub unreadable: u64,
     pub untracked: u64,
     pub processes: u64,
+    /// Processes without probes at this moment, how often one lost them, and got them back.
+    pub released: u64,
+    pub releases: u64,
+    pub taken_back: u64,
 }
 
 /// What running takes.
@@ -110,12 +114,23 @@ impl Health {
             unreadable,
             untracked,
             processes,
+            released,
+            releases,
+            taken_back,
         } = self.kernel;
         out.add(
             names::HOOKED,
             [
                 ("state", "verified", verified),
                 ("state", "withdrawn", withdrawn),
+            ],
+        );
+        out.one(names::RELEASED, released);
+        out.add(
+            names::RELEASES,
+            [
+                ("change", "released", releases),
+                ("change", "taken_back", taken_back),
             ],
         );
         out.add(
