@@ -3,9 +3,10 @@
 //   tls calls              four calls to a model: sync, streamed, big, bio
 //   tls check FILE         says for each whether FILE, output of llmtap, has both ends
 //   tls clean              says whether libssl, as mapped here, has breakpoints
-//   tls echo KIND SIZE COUNT CPU
+//   tls echo KIND SIZE COUNT CPU [released]
 //                          COUNT round trips of SIZE bytes each way; nanoseconds of one.
-//                          KIND: llm, http (no call), binary (no HTTP)
+//                          KIND: llm, http (no call), binary (no HTTP). With `released`
+//                          others come before, until neither end has breakpoints
 //
 // Results of checks are printed as a Rust test program prints them.
 
@@ -20,6 +21,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -287,7 +289,7 @@ static bool check(const char *path) {
     return good;
 }
 
-static bool clean(void) {
+static bool is_clean(void) {
     FILE *maps = fopen("/proc/self/maps", "r");
     char line[1000], path[900];
     unsigned long from, to, offset;
@@ -304,7 +306,8 @@ static bool clean(void) {
         free(file);
         close(fd);
     }
-    return verdict("unload", mapped && same);
+    fclose(maps);
+    return mapped && same;
 }
 
 // ---- echo
@@ -314,7 +317,13 @@ struct echo {
     size_t size;
     long count;
     int cpu;
+    // Common to both ends: whether the server is clean, and whether round trips count.
+    volatile struct { bool clean, counts; } *state;
 };
+
+// Round trips between two looks for breakpoints, and looks until nobody waits any more.
+#define STRIDE 2000
+#define LOOKS 10000
 
 static void pin(int cpu) {
     cpu_set_t set;
@@ -367,8 +376,13 @@ static void serve_echo(int fd, void *argument) {
     size_t asked, answered;
     char *request = message(echo, true, &asked), *reply = message(echo, false, &answered);
     struct end e = end_of(fd, false, false);
-    for (long i = 0; i < echo->count; i++) {
+    long before = 0;
+    for (long left = echo->count; left > 0;) {
         receive_all(&e, request, asked);
+        if (echo->state->counts)
+            left--;
+        else if (++before % STRIDE == 0)
+            echo->state->clean = is_clean();
         send_all(&e, reply, answered);
     }
     SSL_free(e.ssl);
@@ -381,6 +395,14 @@ static void run_echo(struct echo *echo) {
     size_t asked, answered;
     char *request = message(echo, true, &asked), *reply = message(echo, false, &answered);
     struct end e = end_of(fd, true, false);
+    for (int looks = 0; !echo->state->counts; looks++) {
+        if (looks == LOOKS) die("waited in vain for the end of breakpoints");
+        for (int i = 0; i < STRIDE; i++) {
+            send_all(&e, request, asked);
+            receive_all(&e, reply, answered);
+        }
+        echo->state->counts = echo->state->clean && is_clean();
+    }
     struct timespec from, to;
     clock_gettime(CLOCK_MONOTONIC, &from);
     for (long i = 0; i < echo->count; i++) {
@@ -402,12 +424,16 @@ int main(int argc, char **argv) {
         return 0;
     }
     if (!strcmp(mode, "check") && argc == 3) return !check(argv[2]);
-    if (!strcmp(mode, "clean")) return !clean();
-    if (!strcmp(mode, "echo") && argc == 6) {
-        struct echo echo = {argv[2], atol(argv[3]), atol(argv[4]), atoi(argv[5])};
+    if (!strcmp(mode, "clean")) return !verdict("unload", is_clean());
+    if (!strcmp(mode, "echo") && (argc == 6 || argc == 7)) {
+        struct echo echo = {argv[2], atol(argv[3]), atol(argv[4]), atoi(argv[5]), NULL};
+        echo.state = mmap(NULL, sizeof *echo.state, PROT_READ | PROT_WRITE,
+                          MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        if (echo.state == MAP_FAILED) die("mmap");
+        echo.state->counts = argc == 6;
         run_echo(&echo);
         return 0;
     }
-    fprintf(stderr, "usage: tls calls | check FILE | clean | echo KIND SIZE COUNT CPU\n");
+    fprintf(stderr, "usage: tls calls | check FILE | clean | echo KIND SIZE COUNT CPU [released]\n");
     return 2;
 }

@@ -37,8 +37,10 @@ pub fn connected(call: &Call, result: i64) {
     if socket::stream(fd).is_none() || PEERS.get_ptr(peer).is_some() {
         return;
     }
-    let _ = PEERS.insert(peer, 0, BPF_ANY as u64);
-    emit::process(process::CONNECT, task.pid(), FileId::default(), 0, true);
+    // Who can't be told of now is told of when it is connected to next.
+    if emit::process(process::CONNECT, task.pid(), FileId::default(), 0, true) {
+        let _ = PEERS.insert(peer, 0, BPF_ANY as u64);
+    }
 }
 
 /// Reads a `struct sockaddr`.

@@ -16,6 +16,8 @@ pub fn process_exec(_: RawTracePointContext) -> u32 {
     let file = socket::executable().unwrap_or_default();
     let known = FILES.get_ptr(file).is_some();
     maps::forget_watched(task.pid());
+    // Of calls whose return came unseen nobody would know any more.
+    stash::forget(task);
     emit::process(process::EXEC, task.pid(), file, 0, !known);
     0
 }

@@ -6,14 +6,13 @@
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::io;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::attach::{Image, ImageId, Images, attach_hook, identify};
 use super::links::Link;
 use super::load::Programs;
 use super::{Pids, ProbeError, process};
-use crate::discover::maps::{self, MappedFile};
+use crate::discover::maps::{self, Device, MappedFile};
 use crate::discover::{Finding, Function};
 
 /// A file with hooks.
@@ -45,7 +44,7 @@ impl Hooked {
         for hook in &plan.hooks {
             match attach_hook(programs, &self.file, hook, Some(pid)) {
                 Ok(attached) => links.extend(attached),
-                Err(_) if !folder(pid).exists() => return Ok(vec![]),
+                Err(_) if !process::exists(pid) => return Ok(vec![]),
                 Err(error) => return Err(error),
             }
         }
@@ -85,29 +84,46 @@ pub fn users(
     // Most files are mapped by many.
     let mut known = HashMap::new();
     for pid in process::all().filter(|pid| pids.want(*pid)) {
-        let mapped = match mapped_files(pid) {
+        match ids_of(pid, &mut known) {
+            Ok(ids) => {
+                for id in ids {
+                    users.entry(id).and_modify(|users| users.extend([pid]));
+                }
+            }
             // It may map any of them.
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 users.values_mut().for_each(|users| users.extend([pid]));
-                continue;
             }
-            mapped => mapped?,
-        };
-        for mapped in mapped {
-            let id = *known
-                .entry((mapped.device, mapped.inode))
-                .or_insert_with(|| id_of(&mapped, pid));
-            if let Some(users) = id.and_then(|id| users.get_mut(&id)) {
-                users.insert(pid);
-            }
+            Err(error) => return Err(error),
         }
     }
     Ok(users)
 }
 
-fn id_of(mapped: &MappedFile, pid: u32) -> Option<ImageId> {
-    let file = mapped.open(pid).ok()??;
-    Some(identify(&file).ok()?.0)
+/// By device and inode; `None`: no regular file.
+type Ids = HashMap<(Device, u64), Option<ImageId>>;
+
+/// The files that a process maps. `known` are those that were met before.
+fn ids_of(pid: u32, known: &mut Ids) -> io::Result<Vec<ImageId>> {
+    let mut ids = vec![];
+    for mapped in mapped_files(pid)? {
+        let place = (mapped.device, mapped.inode);
+        let id = match known.get(&place) {
+            Some(id) => *id,
+            None => match id_of(&mapped, pid) {
+                // It is mapped no more.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                id => *known.entry(place).or_insert(id?),
+            },
+        };
+        ids.extend(id);
+    }
+    Ok(ids)
+}
+
+fn id_of(mapped: &MappedFile, pid: u32) -> io::Result<Option<ImageId>> {
+    let id = |file| identify(&file).map(|(id, _)| id);
+    mapped.open(pid)?.map(id).transpose()
 }
 
 /// What a process maps: nothing where it has ended. It is an error where its first thread
@@ -115,17 +131,13 @@ fn id_of(mapped: &MappedFile, pid: u32) -> Option<ImageId> {
 /// choice of whom to probe, too.
 fn mapped_files(pid: u32) -> io::Result<Vec<MappedFile>> {
     let files = match maps::mapped_files(pid) {
-        Err(_) if !folder(pid).exists() => return Ok(vec![]),
+        Err(_) if !process::exists(pid) => return Ok(vec![]),
         files => files?,
     };
-    if files.is_empty() && fs::read_dir(folder(pid).join("task")).is_ok_and(|t| t.count() > 1) {
+    if files.is_empty() && fs::read_dir(format!("/proc/{pid}/task")).is_ok_and(|t| t.count() > 1) {
         return Err(io::Error::other("its first thread has ended"));
     }
     Ok(files)
-}
-
-fn folder(pid: u32) -> PathBuf {
-    Path::new("/proc").join(pid.to_string())
 }
 
 #[cfg(test)]

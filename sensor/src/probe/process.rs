@@ -34,6 +34,10 @@ pub fn has_numbers_of_host() -> bool {
     fs::metadata("/proc/self/ns/pid").is_ok_and(|namespace| namespace.ino() == INITIAL)
 }
 
+pub fn exists(pid: u32) -> bool {
+    Path::new("/proc").join(pid.to_string()).exists()
+}
+
 /// The program that a process runs.
 pub fn executable(pid: u32) -> io::Result<Option<(File, PathBuf)>> {
     let link = PathBuf::from(format!("/proc/{pid}/exe"));

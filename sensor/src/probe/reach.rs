@@ -188,6 +188,14 @@ impl Images {
         narrowed.collect()
     }
 
+    /// All known users of files that processes were released from.
+    pub fn narrowed_users(&self) -> HashSet<u32> {
+        let mut known = self.known();
+        let each = known.values_mut().filter_map(|known| known.reach.each());
+        let users = each.flat_map(|each| each.links.keys().chain(&each.released));
+        users.copied().collect()
+    }
+
     /// Whether processes were released from a file.
     pub fn is_narrowed(&self, id: ImageId) -> bool {
         self.each(id, |_| ()).is_some()

@@ -18,7 +18,7 @@ use super::load::Programs;
 use super::reach::{Admission, MAX_EACH};
 use super::tables::{Files, WatchedProcesses};
 use super::watch::News;
-use super::{Pids, ProbeError, clock};
+use super::{Pids, ProbeError, clock, process};
 
 /// Who is released.
 pub struct Release {
@@ -63,6 +63,7 @@ impl Release {
 
     /// Acts on what became known of processes.
     pub fn look(&mut self, report: Report, field: &mut Field<'_>) {
+        self.bury(field);
         let mut wanted = HashSet::new();
         for step in self.idle.look(clock::boot_time(), report) {
             match step {
@@ -132,6 +133,15 @@ impl Release {
             field.images.part(field.programs, id, pid);
         }
         self.settle(field);
+    }
+
+    /// Of some the end may not have been told.
+    fn bury(&mut self, field: &mut Field<'_>) {
+        let users = field.images.narrowed_users().into_iter();
+        let known: HashSet<u32> = users.chain(self.serials.keys().copied()).collect();
+        for pid in known.into_iter().filter(|pid| !process::exists(*pid)) {
+            self.gone(pid, field);
+        }
     }
 
     fn watch(&mut self, pid: u32) {

@@ -3,9 +3,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Instant;
 
 use llmtap_e2e::{Client, PATIENCE, Running, Scene, Tap, script, traces, variable};
+use serde_json::Value;
 
 use crate::matched;
 
@@ -37,6 +40,16 @@ impl Busy {
 
     fn pid(&self) -> u32 {
         self.server.pid()
+    }
+
+    /// A client of the model with the same libssl, which makes a call each time it is told to.
+    fn neighbour(&self, scene: &Scene, calls: usize) -> Running {
+        let mut command = with_library(scene, &self.library);
+        command
+            .arg(script("sdk.py"))
+            .arg("requests_chat")
+            .arg(calls.to_string());
+        Client::new(command).env("STEPPED", "1").start()
     }
 
     /// Waits until the server has answered more often.
@@ -77,7 +90,7 @@ fn until(what: &str, mut done: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !done() {
         assert!(Instant::now() < deadline, "waited in vain until {what}");
-        std::thread::yield_now();
+        thread::yield_now();
     }
 }
 
@@ -106,16 +119,60 @@ fn a_busy_server_without_calls_is_bare_until_it_connects_to_a_model() {
 }
 
 #[test]
+fn calls_go_on_while_others_are_released_and_taken_back() {
+    let scene = Scene::new();
+    let mut busy = Busy::new(&scene);
+    let mut caller = busy.neighbour(&scene, 100_000);
+    let (pid, caller_pid) = (busy.pid(), caller.pid());
+    caller.reply();
+    let tap = Tap::tail(&["--release-idle", "1s"]);
+    let is_over = AtomicBool::new(false);
+    let deadline = Instant::now() + 3 * PATIENCE;
+    let replies = thread::scope(|scope| {
+        let calls = scope.spawn(|| {
+            let mut replies = Vec::new();
+            // Not for ever, where the test fails.
+            while !is_over.load(Ordering::Relaxed) && Instant::now() < deadline {
+                caller.nudge();
+                replies.push(caller.reply());
+            }
+            replies
+        });
+        tap.says(&format!("process {pid} is released"));
+        until("its memory is as it was", || is_bare(pid));
+        busy.server.order("connect");
+        tap.says(&format!("process {pid} is probed again"));
+        is_over.store(true, Ordering::Relaxed);
+        calls.join().expect("the client is undisturbed")
+    });
+    // None is missing, none has a byte too few or twice.
+    assert!(replies.len() > 10, "{} calls meanwhile", replies.len());
+    matched(&scene, &tap, caller_pid, &replies);
+}
+
+#[test]
+fn a_released_process_is_listed_as_such() {
+    let scene = Scene::new();
+    let busy = Busy::new(&scene);
+    let arguments = ["--for", "10m", "--release-idle", "1s", "--format", "jsonl"];
+    let tap = Tap::start(&[&["ls"], &arguments[..]].concat());
+    tap.says(&format!("process {} is released", busy.pid()));
+    let ended = tap.interrupt();
+    let rows = ended.output.lines();
+    let mut rows = rows.map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+    let row = rows
+        .find(|row| row["pid"] == busy.pid())
+        .expect("it is listed");
+    assert_eq!(row["state"], "released");
+    assert_eq!(row["file"], busy.library.to_str().expect("our own path"));
+}
+
+#[test]
 fn who_shares_a_library_with_a_released_process_is_seen_as_before() {
     let scene = Scene::new();
     let mut busy = Busy::new(&scene);
-    let stepped = || {
-        let mut command = with_library(&scene, &busy.library);
-        command.arg(script("sdk.py")).args(["requests_chat", "3"]);
-        Client::new(command).env("STEPPED", "1").start()
-    };
     // One amid a connection.
-    let mut before = stepped();
+    let mut before = busy.neighbour(&scene, 3);
     let unseen = before.reply();
     let pid = busy.pid();
     let tap = Tap::tail(&["--release-idle", "1s"]);
@@ -127,7 +184,7 @@ fn who_shares_a_library_with_a_released_process_is_seen_as_before() {
     assert_ne!(replies[0].id, unseen.id);
     matched(&scene, &tap, before.pid(), &replies);
     // One that starts now, and one that is forked off.
-    let mut after = stepped();
+    let mut after = busy.neighbour(&scene, 3);
     replies = vec![after.reply()];
     after.nudge();
     replies.push(after.reply());

@@ -94,6 +94,9 @@ pub fn watch(
                 calls.began(&call.origin);
             }
         })?;
+        for line in live.remarks() {
+            eprintln!("llmtap: {line}");
+        }
         if drained == Drained::Idle {
             live.wait()?;
         }
