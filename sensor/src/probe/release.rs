@@ -170,39 +170,13 @@ impl Release {
 
     fn release(&mut self, wanted: &HashSet<u32>, field: &mut Field<'_>) {
         let partings = self.partings(wanted, field).unwrap_or_default();
-        let leaving = partings
-            .iter()
-            .flat_map(|parting| parting.leaving.iter().copied());
-        let leaving: HashSet<u32> = leaving.collect();
-        let mut refused: HashSet<u32> = wanted.difference(&leaving).copied().collect();
-        for pid in leaving {
-            // First, so that no call is waited for whose return comes unseen.
-            if !self.trust(pid, RELEASED) {
-                refused.insert(pid);
-            }
-        }
-        for Parting {
-            hooked,
-            leaving,
-            staying,
-        } in partings
-        {
-            for pid in &leaving {
-                self.released.entry(*pid).or_default().insert(hooked.id);
-            }
-            if !field
-                .images
-                .narrow(field.programs, &hooked, &leaving, &staying)
-            {
-                refused.extend(leaving);
-            }
-        }
+        let released = self.part(partings, field);
         for pid in wanted {
-            if refused.contains(pid) {
+            if released.contains(pid) {
+                let _ = field.news.try_send(News::Released(*pid));
+            } else {
                 self.idle.refused(*pid, clock::boot_time());
                 self.restore(*pid, field);
-            } else {
-                let _ = field.news.try_send(News::Released(*pid));
             }
         }
     }
@@ -210,24 +184,15 @@ impl Release {
     /// What it takes to release these processes, as far as that can be.
     fn partings(&self, wanted: &HashSet<u32>, field: &mut Field<'_>) -> io::Result<Vec<Parting>> {
         // From now on whoever maps a file says so, and is no user that is not found below.
-        field
-            .programs
-            .report_forks(true)
-            .map_err(io::Error::other)?;
+        let forks = field.programs.report_forks(true);
+        forks.map_err(io::Error::other)?;
         field.files.forget_all();
         let mut partings: HashMap<ImageId, Parting> = HashMap::new();
         for pid in wanted.iter().filter(|pid| self.serials.contains_key(pid)) {
             for hooked in hooked::of_process(field.images, *pid).unwrap_or_default() {
-                let new = || Parting {
-                    hooked: hooked.clone(),
-                    leaving: HashSet::new(),
-                    staying: HashSet::new(),
-                };
-                partings
-                    .entry(hooked.id)
-                    .or_insert_with(new)
-                    .leaving
-                    .insert(*pid);
+                let parting = partings.entry(hooked.id);
+                let parting = parting.or_insert_with(|| Parting::from(hooked));
+                parting.leaving.insert(*pid);
             }
         }
         let users = hooked::users(partings.keys().copied(), &self.pids)?;
@@ -235,21 +200,39 @@ impl Release {
             let users = users.get(id).into_iter().flatten().copied();
             parting.staying = users.filter(|pid| !parting.leaving.contains(pid)).collect();
         }
+        let mut partings: Vec<Parting> = partings.into_values().collect();
         // Who can't leave one file leaves none.
-        let bound = partings
-            .values()
-            .filter(|parting| !parting.can_be(field.images));
-        let bound: HashSet<u32> = bound.flat_map(|p| p.leaving.iter().copied()).collect();
-        for parting in partings.values_mut() {
-            let (staying, leaving) = parting.leaving.iter().partition(|pid| bound.contains(pid));
-            parting.leaving = leaving;
-            let staying: HashSet<u32> = staying;
+        let bound = partings.iter().filter(|p| !p.can_be(field.images));
+        let bound: HashSet<u32> = bound.flat_map(|p| &p.leaving).copied().collect();
+        for parting in &mut partings {
+            let staying = parting.leaving.extract_if(|pid| bound.contains(pid));
             parting.staying.extend(staying);
         }
-        Ok(partings
-            .into_values()
-            .filter(|p| !p.leaving.is_empty())
-            .collect())
+        partings.retain(|parting| !parting.leaving.is_empty());
+        Ok(partings)
+    }
+
+    /// Takes processes out of files, and says for whom all went well.
+    fn part(&mut self, partings: Vec<Parting>, field: &mut Field<'_>) -> HashSet<u32> {
+        let leaving = partings.iter().flat_map(|parting| &parting.leaving);
+        let mut released: HashSet<u32> = leaving.copied().collect();
+        // First, so that no call is waited for whose return comes unseen.
+        released.retain(|pid| self.trust(*pid, RELEASED));
+        for parting in partings {
+            let Parting {
+                hooked,
+                leaving,
+                staying,
+            } = parting;
+            for pid in &leaving {
+                self.released.entry(*pid).or_default().insert(hooked.id);
+            }
+            let images = field.images;
+            if !images.narrow(field.programs, &hooked, &leaving, &staying) {
+                released.retain(|pid| !leaving.contains(pid));
+            }
+        }
+        released
     }
 
     fn take_back(&mut self, pid: u32, field: &mut Field<'_>) {
@@ -296,10 +279,37 @@ impl Release {
     }
 }
 
+impl From<Hooked> for Parting {
+    fn from(hooked: Hooked) -> Self {
+        Self {
+            hooked,
+            leaving: HashSet::new(),
+            staying: HashSet::new(),
+        }
+    }
+}
+
 impl Parting {
     fn can_be(&self, images: &Images) -> bool {
         images.is_narrowed(self.hooked.id)
             || self.staying.is_empty()
             || (self.staying.len() <= MAX_EACH && self.hooked.may_be_doubled())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use llmtap_common::conn::{began_before, id};
+
+    #[test]
+    fn a_connection_is_known_by_when_it_began() {
+        for now in [1 << 20, 1 << 55, (1 << 56) - 1, 1 << 56, u64::MAX - 1] {
+            for processor in [0, 1, 255, 1000] {
+                let connection = id(now, processor);
+                assert!(began_before(connection, now + 1), "{now}");
+                assert!(!began_before(connection, now), "{now}");
+                assert!(!began_before(connection, now - 1), "{now}");
+            }
+        }
     }
 }

@@ -172,3 +172,37 @@ impl Health {
         );
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn releases_are_told_beside_who_is_released() {
+        let health = Health {
+            kernel: Kernel {
+                released: 2,
+                releases: 7,
+                taken_back: 4,
+                ..Kernel::default()
+            },
+            ..Health::default()
+        };
+        let families = health.families();
+        let series = |metric: Metric| {
+            let family = families.iter().find(|family| family.metric == metric);
+            let series = &family.expect("it is among them").series;
+            let numbers = series.iter().map(|(labels, value)| match value {
+                Value::Number(number) => {
+                    (labels.first().map(|(_, value)| value.to_string()), *number)
+                }
+                _ => panic!("a number"),
+            });
+            numbers.collect::<Vec<_>>()
+        };
+        assert_eq!(series(names::RELEASED), [(None, 2.0)]);
+        let label = |text: &str| Some(text.to_owned());
+        let changes = [(label("released"), 7.0), (label("taken_back"), 4.0)];
+        assert_eq!(series(names::RELEASES), changes);
+    }
+}
