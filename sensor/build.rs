@@ -22,5 +22,10 @@ fn built_object() -> PathBuf {
         || Path::new(&env::var_os("CARGO_MANIFEST_DIR").expect("set by cargo")).join("../target"),
         PathBuf::from,
     );
-    target.join("llmtap-ebpf/bpfel-unknown-none/ebpf/llmtap-ebpf")
+    // An object knows the registers and the system calls of one architecture.
+    let arch = env::var_os("CARGO_CFG_TARGET_ARCH").expect("set by cargo");
+    target
+        .join("llmtap-ebpf")
+        .join(arch)
+        .join("bpfel-unknown-none/ebpf/llmtap-ebpf")
 }

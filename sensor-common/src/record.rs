@@ -56,7 +56,9 @@ pub struct Header {
     pub reserved: u16,
     /// The thread that moved the payload.
     pub tid: u32,
-    pub padding: u32,
+    /// In a program of Go, the goroutine that it was moved for: some bits of an address, which
+    /// tell it from all others that live. 0: unknown. In other programs it means nothing.
+    pub goroutine: u32,
 }
 assert_size!(Header, 64);
 

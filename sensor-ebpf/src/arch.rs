@@ -65,6 +65,16 @@ mod this {
         }
     }
 
+    /// The register in which Go keeps the address of the running goroutine.
+    #[inline(always)]
+    pub fn go_current(regs: *const pt_regs) -> u64 {
+        // SAFETY: as above.
+        unsafe { (*regs).r14 }
+    }
+
+    /// Where that register is in the registers of a system call, in bytes.
+    pub const GO_CURRENT: u64 = 8;
+
     /// How far into a call instruction the bytes are that a breakpoint leaves alone.
     pub const BESIDE: u64 = 1;
 
@@ -145,6 +155,16 @@ mod this {
             0
         }
     }
+
+    /// The register in which Go keeps the address of the running goroutine.
+    #[inline(always)]
+    pub fn go_current(regs: *const pt_regs) -> u64 {
+        // SAFETY: as above.
+        unsafe { (*regs).regs[28] }
+    }
+
+    /// Where that register is in the registers of a system call, in bytes.
+    pub const GO_CURRENT: u64 = 28 * 8;
 
     /// How far from a call instruction the bytes are that a breakpoint leaves alone.
     pub const BESIDE: u64 = 4;

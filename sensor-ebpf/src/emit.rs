@@ -4,7 +4,6 @@ use core::cell::Cell;
 use core::mem::MaybeUninit;
 
 use aya_ebpf::bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP};
-use aya_ebpf::helpers::bpf_get_current_comm;
 use llmtap_common::conn::{Connection, Key, state};
 use llmtap_common::filter::{self as common, HEAD, TAIL};
 use llmtap_common::layout::FileId;
@@ -110,7 +109,8 @@ pub struct Cursor {
     length: Cell<u32>,
     side: Cell<u32>,
     tid: Cell<u32>,
-    padding: Cell<u32>,
+    /// For which what is moved is moved: to be set before [`payload`] is called.
+    pub goroutine: Cell<u32>,
     refused: Cell<u32>,
     unreadable: Cell<u32>,
 }
@@ -270,7 +270,7 @@ fn record<const N: usize>(cursor: &Cursor) -> Delivery {
         (&raw mut (*header).direction).write(cursor.side.get() as u8);
         (&raw mut (*header).reserved).write(0);
         (&raw mut (*header).tid).write(cursor.tid.get());
-        (&raw mut (*header).padding).write(0);
+        (&raw mut (*header).goroutine).write(cursor.goroutine.get());
         let buffer = cursor.buffer.get();
         read::user_bytes::<N>(&raw mut (*record).body, buffer, length as u64)
     };
@@ -315,7 +315,7 @@ pub fn opening(task: Task, key: &Key, connection: &mut Connection, socket: u64) 
         (&raw mut (*body).instruction).write(connection.instruction);
         (&raw mut (*body).pid).write(connection.pid);
         (&raw mut (*body).tid).write(task.tid());
-        (&raw mut (*body).comm).write(bpf_get_current_comm().unwrap_or_default());
+        read::comm_into(&raw mut (*body).comm);
         socket::addresses(socket, &raw mut (*body).socket);
         (*body).socket.family != 0
     };
@@ -422,7 +422,7 @@ unsafe fn fact(header: *mut Header, connection: &Connection, kind: u8, length: u
         (&raw mut (*header).direction).write_volatile(0);
         (&raw mut (*header).reserved).write_volatile(0);
         (&raw mut (*header).tid).write_volatile(0);
-        (&raw mut (*header).padding).write_volatile(0);
+        (&raw mut (*header).goroutine).write_volatile(0);
     }
 }
 

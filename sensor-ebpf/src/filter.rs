@@ -11,6 +11,11 @@ pub struct Task(pub u64);
 
 impl Task {
     #[inline(always)]
+    pub fn running() -> Self {
+        Self(bpf_get_current_pid_tgid())
+    }
+
+    #[inline(always)]
     pub fn pid(self) -> u32 {
         (self.0 >> 32) as u32
     }
@@ -24,7 +29,7 @@ impl Task {
 /// The running thread, if its process is traced.
 #[inline(always)]
 pub fn traced() -> Option<Task> {
-    let task = Task(bpf_get_current_pid_tgid());
+    let task = Task::running();
     if task.pid() == maps::own_pid() {
         return None;
     }

@@ -65,6 +65,15 @@ pub static FILES: LruHashMap<FileId, u8> = LruHashMap::with_max_entries(1 << 14,
 #[map]
 pub static GO_SITES: HashMap<SiteKey, u64> = HashMap::with_max_entries(1 << 12, 0);
 
+/// Goroutines that ask for requests which others are to write, by process and request.
+#[map]
+pub static REQUESTS: LruHashMap<Key, u32> = LruHashMap::with_max_entries(1 << 12, 0);
+
+/// Goroutines that others write for: by connection, or by connection and, above its process,
+/// who writes.
+#[map]
+pub static ASKERS: LruHashMap<Key, u32> = LruHashMap::with_max_entries(1 << 14, 0);
+
 #[map]
 pub static COUNTERS: PerCpuArray<Counters> = PerCpuArray::with_max_entries(1, 0);
 
@@ -126,6 +135,8 @@ pub mod habit {
     pub const PLAIN: u8 = 1;
     /// It encrypts records where a probe sees it.
     pub const RECORDS: u8 = 2;
+    /// It is a program of Go in which one goroutine writes for another.
+    pub const ASKS: u8 = 4;
 }
 
 /// Bits of [`habit`].

@@ -30,6 +30,16 @@ pub unsafe fn kernel_into<T: Copy>(address: u64, to: *mut T) {
     }
 }
 
+/// The name of the running thread, put where it belongs; zeroes if it can't be told.
+///
+/// # Safety
+/// `to` points to writable memory.
+#[inline(always)]
+pub unsafe fn comm_into(to: *mut [u8; 16]) {
+    // SAFETY: the helper writes all of `to`, zeroes where it fails.
+    unsafe { generated::bpf_get_current_comm(to.cast(), size_of::<[u8; 16]>() as u32) };
+}
+
 /// A value of the process's memory.
 #[inline(always)]
 pub fn user<T: Copy>(address: u64) -> Option<T> {

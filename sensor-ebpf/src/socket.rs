@@ -78,12 +78,15 @@ pub fn stream(fd: u64) -> Option<Stream> {
 /// it is neither TCP's nor Unix's. `socket` is the address of a `struct socket`, or 0.
 ///
 /// # Safety
-/// `to` points to writable memory.
+/// `to` points to writable memory, aligned to eight bytes.
 #[inline(always)]
 pub unsafe fn addresses(socket: u64, to: *mut Socket) {
-    // Volatile, or zeroes become a call to `memset`, byte by byte.
-    // SAFETY: see above.
-    unsafe { to.write_volatile(Socket::default()) };
+    // Volatile, or zeroes become a call to `memset`, byte by byte; in words, because a whole
+    // one is made on the stack first.
+    for word in 0..size_of::<Socket>() / 8 {
+        // SAFETY: see above; records are aligned to eight bytes.
+        unsafe { to.cast::<u64>().add(word).write_volatile(0) };
+    }
     let Some(sock) = read::kernel::<u64>(socket + offset!(socket_sk)) else {
         return;
     };

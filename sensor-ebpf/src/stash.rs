@@ -22,8 +22,8 @@ pub struct Thread {
     pub wrote: Cell<Wrote>,
     /// The last TLS records that the program itself read.
     pub arrived: Cell<Arrived>,
-    /// A record that is being decrypted.
-    pub opening: Cell<Opening>,
+    /// The record that is being encrypted or decrypted.
+    pub cipher: Cell<Cipher>,
     /// One above the descriptor that was read last, if its process encrypts records itself.
     pub received: Cell<u64>,
     pub cursor: Cursor,
@@ -103,10 +103,10 @@ impl Wrote {
     };
 }
 
-/// A call in flight that decrypts a record.
+/// A call that decrypts a record, or has encrypted one.
 #[repr(C)]
 #[derive(Clone, Copy)]
-pub struct Opening {
+pub struct Cipher {
     pub record: Record,
     pub buffer: u64,
     /// Most bytes of plaintext.
@@ -115,7 +115,7 @@ pub struct Opening {
     pub done: u64,
     /// Where the function stores whether it failed, or 0.
     pub outcome: u64,
-    /// Stack pointer at entry; 0: none in flight.
+    /// Stack pointer at entry; 0: it is not in flight.
     pub stack: u64,
     pub instruction: u64,
 }

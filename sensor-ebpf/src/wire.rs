@@ -14,23 +14,25 @@ pub enum Start {
     Other,
 }
 
+/// A record may be read in parts, its header first.
+const RECORD_HEADER: u64 = 5;
+/// A head may be written in parts, its method first.
+const SHORTEST_METHOD: u64 = 3;
+
 /// What `length` bytes at `buffer` begin with.
 #[inline(always)]
 pub fn start(buffer: u64, length: u64) -> Start {
-    // A request or response is longer; a record may be read in parts, its header first.
-    if length < 5 {
+    if length < SHORTEST_METHOD {
         return Start::Other;
     }
     let Some(head) = read::user::<[u8; 8]>(buffer) else {
         return Start::Other;
     };
     let head = u64::from_le_bytes(head);
-    if is_tls(head) {
+    if length >= RECORD_HEADER && is_tls(head) {
         Start::Tls
-    } else if length < 8 {
-        Start::Other
     } else {
-        http(head)
+        http(head, u64::MAX >> (64 - 8 * length.min(8)))
     }
 }
 
@@ -46,15 +48,15 @@ fn is_tls(head: u64) -> bool {
         && head >> 16 & 0xff <= 4
 }
 
-/// Methods and versions, as far as eight bytes show them.
+/// Methods and versions, as far as eight bytes show them, or those of them that are in `there`.
 #[inline(always)]
-fn http(head: u64) -> Start {
+fn http(head: u64, there: u64) -> Start {
     macro_rules! begins_with {
         ($($text:literal)*) => {
             false $(|| {
                 const TEXT: u64 = word($text);
                 const MASK: u64 = u64::MAX >> (64 - 8 * $text.len());
-                head & MASK == TEXT
+                (head ^ TEXT) & MASK & there == 0
             })*
         };
     }

@@ -96,6 +96,8 @@ pub enum EventKind<'a> {
 pub struct Origin {
     pub pid: Option<u32>,
     pub tid: Option<u32>,
+    /// In a program of Go, what tells the goroutine that asks or serves from others that live.
+    pub goroutine: Option<u32>,
     /// Name of the process's main thread.
     pub comm: Option<Box<str>>,
     pub exe: Option<Box<str>>,
@@ -154,6 +156,7 @@ impl Origin {
         let Self {
             pid,
             tid,
+            goroutine,
             comm,
             exe,
             language,
@@ -173,6 +176,10 @@ impl Origin {
             workload,
         } = newer;
         take(&mut self.pid, pid);
+        // Another thread may run none.
+        if tid.is_some() || goroutine.is_some() {
+            self.goroutine = goroutine;
+        }
         take(&mut self.tid, tid);
         take(&mut self.comm, comm);
         take(&mut self.exe, exe);

@@ -17,6 +17,7 @@ pub fn enriched(change: impl FnOnce(&mut Call, &mut Origin)) -> EnrichedCall {
         connection: ConnectionId(1),
         role: Role::Client,
         thread: None,
+        goroutine: None,
         context: None,
         operation: "chat".into(),
         provider: "openai".into(),

@@ -250,6 +250,14 @@ fn buffers_of_a_vector() {
     delivers_all("vector", "plain", "vector 300000");
 }
 
+/// The method comes by itself, and does not show its end.
+#[test]
+#[ignore = "needs root and the eBPF object"]
+fn a_request_that_is_written_in_parts() {
+    delivers_all("parted3", "plain", "parted 3 3000");
+    delivers_all("parted4", "plain", "parted 4 3000");
+}
+
 #[test]
 #[ignore = "needs root and the eBPF object"]
 fn what_a_full_ring_loses_is_told_at_its_place() {

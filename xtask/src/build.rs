@@ -5,41 +5,52 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
+use crate::arch::Arch;
 use crate::{setup, shell};
 
-#[derive(Clone, Copy, Debug, Default, clap::Args)]
+#[derive(Clone, Copy, Debug, clap::Args)]
 pub struct Options {
     /// Build the user half without optimisation, into target/debug
     #[arg(long)]
     debug: bool,
+    /// Build for hosts of another architecture; the end of the output says where it lies
+    #[arg(long, default_value = Arch::HOST.rust())]
+    arch: Arch,
 }
 
 /// Builds `target/release/llmtap` and says where it is.
 pub fn sensor() -> Result<PathBuf> {
-    sensor_with(Options::default())
+    sensor_for(Arch::HOST)
+}
+
+/// The same for hosts of that architecture, in a folder of its own.
+pub fn sensor_for(arch: Arch) -> Result<PathBuf> {
+    sensor_with(Options { debug: false, arch })
 }
 
 pub fn sensor_with(options: Options) -> Result<PathBuf> {
-    ebpf()?;
+    let arch = options.arch;
+    ebpf(arch)?;
     let profile = if options.debug { "debug" } else { "release" };
-    shell::step(&format!("build target/{profile}/llmtap"), || {
+    let program = shell::target(arch.built(profile).join("llmtap"));
+    shell::step(&format!("build {}", program.display()), || {
         let mut command = shell::cargo();
         command.args(["build", "--package", "llmtap"]);
         if !options.debug {
             command.arg("--release");
         }
+        arch.target(&mut command)?;
         // It looks for the object where we left it.
         shell::run(command.env_remove("LLMTAP_EBPF_OBJECT"))
     })?;
-    Ok(shell::target(format!("{profile}/llmtap")))
+    Ok(program)
 }
 
-/// Builds the kernel half for this machine's architecture and says where its object is.
-pub fn ebpf() -> Result<PathBuf> {
+/// Builds the kernel half for hosts of that architecture and says where its object is.
+pub fn ebpf(arch: Arch) -> Result<PathBuf> {
     let tools = setup::ensure_build_tools()?;
-    shell::step("build the eBPF object", || {
-        compile(&tools, std::env::consts::ARCH)
-    })
+    let what = format!("build the eBPF object for {}", arch.rust());
+    shell::step(&what, || compile(&tools, arch))
 }
 
 /// Lints the kernel half; `None` where its toolchain has no clippy.
@@ -48,24 +59,29 @@ pub fn lint_ebpf() -> Result<Option<()>> {
     if !tools.rustc.with_file_name("clippy-driver").is_file() {
         return Ok(None);
     }
-    let mut command = kernel_half("clippy", &tools, std::env::consts::ARCH);
+    let mut command = kernel_half("clippy", &tools, Arch::HOST);
     shell::run(command.args(["--quiet", "--", "--deny", "warnings"]))?;
     Ok(Some(()))
 }
 
-fn compile(tools: &setup::BuildTools, arch: &str) -> Result<PathBuf> {
+fn compile(tools: &setup::BuildTools, arch: Arch) -> Result<PathBuf> {
     shell::run(&mut kernel_half("build", tools, arch))?;
-    let object = shell::target("llmtap-ebpf/bpfel-unknown-none/ebpf/llmtap-ebpf");
+    let object = kernel_folder(arch).join("bpfel-unknown-none/ebpf/llmtap-ebpf");
     object
         .canonicalize()
         .with_context(|| format!("no object at {}", object.display()))
 }
 
+/// Where `sensor/build.rs` looks for the object that goes into a binary for `arch`.
+fn kernel_folder(arch: Arch) -> PathBuf {
+    shell::target("llmtap-ebpf").join(arch.rust())
+}
+
 /// A subcommand of cargo on the kernel half. `arch`: whose registers and system calls it
-/// is to know, as Rust names it.
-fn kernel_half(subcommand: &str, tools: &setup::BuildTools, arch: &str) -> Command {
+/// is to know.
+fn kernel_half(subcommand: &str, tools: &setup::BuildTools, arch: Arch) -> Command {
     let flags = [
-        format!("--cfg=bpf_target_arch=\"{arch}\""),
+        format!("--cfg=bpf_target_arch=\"{}\"", arch.rust()),
         format!("-Clinker={}", tools.linker.display()),
         "-Clink-arg=--btf".to_owned(),
     ];
@@ -74,11 +90,11 @@ fn kernel_half(subcommand: &str, tools: &setup::BuildTools, arch: &str) -> Comma
         .args([subcommand, "--package", "llmtap-ebpf", "--profile", "ebpf"])
         .args(["--target", "bpfel-unknown-none", "-Zbuild-std=core"])
         .arg("--target-dir")
-        .arg(shell::target("llmtap-ebpf"))
+        .arg(kernel_folder(arch))
         .env("RUSTC", &tools.rustc)
         // Building `core` is not stable yet.
         .env("RUSTC_BOOTSTRAP", "1")
-        .env("CARGO_CFG_BPF_TARGET_ARCH", arch)
+        .env("CARGO_CFG_BPF_TARGET_ARCH", arch.rust())
         .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"))
         // Of the toolchain that runs us, which may be another one.
         .env_remove("RUSTUP_TOOLCHAIN")

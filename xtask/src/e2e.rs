@@ -5,8 +5,9 @@ use std::process::Command;
 
 use anyhow::Result;
 
+use crate::arch::Arch;
 use crate::report::Report;
-use crate::{build, install, libtest, runtimes, shell};
+use crate::{build, install, libtest, runtimes, shell, unit};
 
 /// Runs the tests of `tests/e2e` whose names have `filter`. They share one kernel, so
 /// they run one at a time.
@@ -17,6 +18,7 @@ pub fn run(llmtap: &Path, filter: Option<&str>) -> Result<Report> {
     install::programs(&[
         ("curl", "curl"),
         ("unshare", "util-linux"),
+        ("ip", "iproute2"),
         ("ldd", "libc-bin"),
         ("cc", "gcc"),
     ])?;
@@ -31,7 +33,7 @@ pub fn run(llmtap: &Path, filter: Option<&str>) -> Result<Report> {
         .env("E2E_PYTHON_STACKS", install::python("stacks")?)
         .env("E2E_COLLECTORS", install::python("collectors")?)
         .env("E2E_NODE", install::node("node")?)
-        .env("E2E_RUST", install::rust_client()?)
+        .env("E2E_RUST", install::rust_client(Arch::HOST)?)
         .env("E2E_GO", runtimes::go()?)
         .env("E2E_BUN", runtimes::bun(false)?);
     if !kernel_has_tls() {
@@ -44,17 +46,16 @@ pub fn run(llmtap: &Path, filter: Option<&str>) -> Result<Report> {
         tests.args(["--skip", name]);
         report.add(Report::skip(name, "needs a JDK"));
     }
+    let packages = runtimes::other_tls()?;
     for (name, variable, place) in [
-        (
-            "runtimes::libraries",
-            "E2E_PACKAGES",
-            runtimes::other_tls()?,
-        ),
+        ("runtimes::libraries", "E2E_PACKAGES", packages.clone()),
+        ("listing::erlang_is_named", "E2E_PACKAGES", packages),
         (
             "receivers::prometheus",
             "E2E_PROMETHEUS",
             runtimes::prometheus()?,
         ),
+        ("containers", "E2E_DEBIAN", install::debian()?),
     ] {
         match place {
             Some(place) => {
@@ -70,22 +71,62 @@ pub fn run(llmtap: &Path, filter: Option<&str>) -> Result<Report> {
     Ok(report)
 }
 
-/// Runs those that send to large receivers.
+/// Runs those that send to large receivers, or ask a large server.
 pub fn receivers(llmtap: &Path, filter: Option<&str>) -> Result<Report> {
     if let Some(why) = hindrance() {
         return Ok(Report::skip("receivers", why));
     }
-    install::programs(&[("curl", "curl")])?;
-    libtest::run(
-        "receivers",
-        tests()
-            .args(["--", "--test-threads=1", "--ignored"])
-            .arg(format!("receivers::{}", filter.unwrap_or_default()))
-            .env("LLMTAP", llmtap)
-            .env("E2E_PYTHON", install::python("clients")?)
-            .env("E2E_PHOENIX", install::python("phoenix")?)
-            .env("E2E_MLFLOW", install::python("mlflow")?),
-    )
+    install::programs(&[("curl", "curl"), ("unshare", "util-linux")])?;
+    let is_wanted = |name: &&str| filter.is_none_or(|text| name.contains(text));
+    let mut tests = tests();
+    tests
+        .args(["--", "--test-threads=1", "--ignored", "--exact"])
+        .env("LLMTAP", llmtap)
+        .env("E2E_PYTHON", install::python("clients")?);
+    let mut report = Report::default();
+    let mut is_any = false;
+    for name in RECEIVERS.into_iter().filter(is_wanted) {
+        let lack = match name {
+            PHOENIX => {
+                tests.env("E2E_PHOENIX", install::python("phoenix")?);
+                None
+            }
+            MLFLOW => {
+                tests.env("E2E_MLFLOW", install::python("mlflow")?);
+                None
+            }
+            _ => cluster(&mut tests)?,
+        };
+        match lack {
+            Some(why) => report.add(Report::skip(name, why)),
+            None => {
+                is_any = true;
+                tests.arg(name);
+            }
+        }
+    }
+    if is_any {
+        report.add(libtest::run("receivers", &mut tests)?);
+    }
+    Ok(report)
+}
+
+const PHOENIX: &str = "receivers::phoenix";
+const MLFLOW: &str = "receivers::mlflow";
+const RECEIVERS: [&str; 3] = [PHOENIX, MLFLOW, "kubernetes::pods_of_a_real_cluster"];
+
+/// Lets `tests` know what a cluster is made of, or says what is lacking.
+fn cluster(tests: &mut Command) -> Result<Option<&'static str>> {
+    if !unit::has_groups() {
+        return Ok(Some("needs control groups that can be written"));
+    }
+    let Some(etcd) = runtimes::etcd()? else {
+        return Ok(Some("needs packages of Debian 12"));
+    };
+    tests
+        .env("E2E_ETCD", etcd)
+        .env("E2E_KUBE_APISERVER", runtimes::apiserver()?);
+    Ok(None)
 }
 
 /// Runs those that need large downloads.
@@ -97,7 +138,7 @@ pub fn agents(llmtap: &Path, filter: Option<&str>) -> Result<Report> {
         "agents",
         tests()
             .args(["--", "--test-threads=1", "--ignored"])
-            .args(["--skip", "receivers::"])
+            .args(["--skip", "receivers::", "--skip", "kubernetes::"])
             .args(filter)
             .env("LLMTAP", llmtap)
             .env("E2E_BUN", runtimes::bun(true)?)
@@ -121,7 +162,7 @@ pub fn set_apart(name: &str, filters: &[&str]) -> Result<Command> {
         .args(["test", "--locked", "--package", "llmtap", "--test", name])
         .args(["--", "--ignored", "--test-threads=1"])
         .args(filters)
-        .env("LLMTAP_EBPF_OBJECT", build::ebpf()?);
+        .env("LLMTAP_EBPF_OBJECT", build::ebpf(Arch::HOST)?);
     Ok(cargo)
 }
 

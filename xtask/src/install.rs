@@ -1,11 +1,14 @@
 //! Installs what tests need: Debian's packages where we may, the rest into
 //! `target/test-env`, each once for as long as what is asked for stays the same.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
+use crate::arch::Arch;
 use crate::shell;
 
 /// A program that is needed, and the package that has it.
@@ -107,21 +110,26 @@ pub fn node(name: &str) -> Result<PathBuf> {
 }
 
 /// The program of `tests/e2e/rust`, built with its symbols.
-pub fn rust_client() -> Result<PathBuf> {
+pub fn rust_client(arch: Arch) -> Result<PathBuf> {
     let source = shell::root().join("tests/e2e/rust");
-    let home = shell::target("test-env/rust");
-    let program = home.join("release/llmtap-rust-client");
+    let home = shell::target(if arch == Arch::HOST {
+        "test-env/rust".to_owned()
+    } else {
+        format!("test-env/rust-{}", arch.debian())
+    });
+    let program = home.join(arch.built("release").join("llmtap-rust-client"));
     let files =
         ["Cargo.lock", "Cargo.toml", "src/main.rs", "src/stepped.rs"].map(|name| source.join(name));
     let files: Vec<&Path> = files.iter().map(PathBuf::as_path).collect();
     once(&home, &files, "the client of tests/e2e/rust", || {
         programs(&[("cc", "gcc"), ("strip", "binutils")])?;
-        shell::run(
-            shell::cargo()
-                .args(["build", "--release", "--locked", "--target-dir"])
-                .arg(&home)
-                .current_dir(&source),
-        )
+        let mut build = shell::cargo();
+        build
+            .args(["build", "--release", "--locked", "--target-dir"])
+            .arg(&home)
+            .current_dir(&source);
+        arch.target(&mut build)?;
+        shell::run(&mut build)
     })?;
     Ok(program)
 }
@@ -146,31 +154,66 @@ pub fn once(
     fs::write(&stamp, wanted).with_context(|| format!("cannot write {}", stamp.display()))
 }
 
-/// `tests/kernel/tls.c`, built.
+/// What `tests/kernel/tls.c` is made of.
+const TLS_SOURCES: [&str; 3] = ["tls.c", "echo.h", "end.h"];
+
+/// `tests/kernel/tls.c`, built for this machine.
 pub fn tls_program() -> Result<PathBuf> {
-    c_program("tls")
+    own_openssl()?;
+    c_program("tls", &TLS_SOURCES, || Ok(shell::command("cc")))
+}
+
+/// The same for an architecture, against the libssl in the packages unpacked at `root`.
+pub fn tls_program_for(arch: Arch, root: &Path) -> Result<PathBuf> {
+    let include = root.join("usr/include");
+    let name = format!("tls-{}", arch.debian());
+    c_program(&name, &TLS_SOURCES, || {
+        let mut compiler = shell::command(arch.c_compiler()?);
+        compiler
+            .args([OsStr::new("-I"), include.as_os_str()])
+            .args([OsStr::new("-I"), include.join(arch.gnu()).as_os_str()])
+            .args([
+                OsStr::new("-L"),
+                root.join("usr/lib").join(arch.gnu()).as_os_str(),
+            ]);
+        Ok(compiler)
+    })
 }
 
 /// `tests/kernel/empty.c`, built.
 pub fn empty_probes() -> Result<PathBuf> {
-    c_program("empty")
+    own_openssl()?;
+    c_program("empty", &["empty.c"], || Ok(shell::command("cc")))
 }
 
-fn c_program(name: &str) -> Result<PathBuf> {
+fn own_openssl() -> Result<()> {
     programs(&[("cc", "gcc")])?;
     if !Path::new("/usr/include/openssl/ssl.h").exists() {
         packages(&["libssl-dev", "libc6-dev"])?;
     }
-    let source = shell::root().join(format!("tests/kernel/{name}.c"));
+    Ok(())
+}
+
+/// A program of `tests/kernel`, whose source is the first of `sources`.
+fn c_program(
+    name: &str,
+    sources: &[&str],
+    compiler: impl FnOnce() -> Result<Command>,
+) -> Result<PathBuf> {
+    let sources: Vec<PathBuf> = sources
+        .iter()
+        .map(|source| shell::root().join("tests/kernel").join(source))
+        .collect();
+    let sources: Vec<&Path> = sources.iter().map(PathBuf::as_path).collect();
     let home = shell::target(format!("test-env/{name}"));
     let program = home.join(name);
-    once(&home, &[&source], &format!("{name}.c"), || {
+    once(&home, &sources, name, || {
         fs::create_dir_all(&home)?;
         shell::run(
-            shell::command("cc")
+            compiler()?
                 .args(["-O2", "-Wall", "-Wextra", "-o"])
                 .arg(&program)
-                .arg(&source)
+                .arg(sources[0])
                 .args(["-lssl", "-lcrypto"]),
         )
     })?;
@@ -211,4 +254,25 @@ pub fn unpacked(name: &str, packages: &[&str]) -> Result<Option<PathBuf>> {
         fs::write(&stamp, &wanted)?;
         Ok(Some(root.clone()))
     })
+}
+
+/// The folder of a small Debian with curl and Python, as an image of a container has it.
+/// `None` where it can't be had: without debootstrap, or off Debian.
+pub fn debian() -> Result<Option<PathBuf>> {
+    if !shell::has("debootstrap") && (!shell::has("apt-get") || packages(&["debootstrap"]).is_err())
+    {
+        return Ok(None);
+    }
+    let home = shell::target("test-env/debian");
+    let root = home.join("root");
+    let filled = once(&home, &[], "a small Debian", || {
+        fs::remove_dir_all(&home).ok();
+        fs::create_dir_all(&home)?;
+        shell::run(
+            shell::command("debootstrap")
+                .args(["--variant=minbase", "--include=curl,python3", "bookworm"])
+                .arg(&root),
+        )
+    });
+    Ok(filled.is_ok().then_some(root))
 }

@@ -5,9 +5,11 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result};
 
+use crate::arch::Arch;
 use crate::{install, shell};
 
 /// A program of `tests/e2e/go`.
@@ -19,23 +21,31 @@ struct GoProgram {
     mode: &'static str,
 }
 
-const GO_PROGRAMS: [GoProgram; 5] = [
+const PLAIN: GoProgram = GoProgram {
+    name: "plain",
+    source: "plain",
+    toolchain: "local",
+    mode: "exe",
+};
+
+const GO_PROGRAMS: [GoProgram; 6] = [
     GoProgram {
         name: "sdk",
         source: "sdk",
         toolchain: "local",
         mode: "exe",
     },
-    GoProgram {
-        name: "plain",
-        source: "plain",
-        toolchain: "local",
-        mode: "exe",
-    },
+    PLAIN,
     GoProgram {
         name: "service",
         source: "service",
         toolchain: "local",
+        mode: "exe",
+    },
+    GoProgram {
+        name: "service-1.19",
+        source: "service",
+        toolchain: "go1.19.13",
         mode: "exe",
     },
     GoProgram {
@@ -76,7 +86,7 @@ pub fn go() -> Result<PathBuf> {
     install::once(&home, &sources, "Go programs", || {
         fs::create_dir_all(&home)?;
         for program in &GO_PROGRAMS {
-            build(program, &python.with_file_name("go"), &home)
+            shell::run(&mut build(program, &python.with_file_name("go"), &home))
                 .with_context(|| format!("building the Go program {}", program.name))?;
         }
         Ok(())
@@ -84,20 +94,67 @@ pub fn go() -> Result<PathBuf> {
     Ok(home)
 }
 
-fn build(program: &GoProgram, go: &Path, home: &Path) -> Result<()> {
-    shell::run(
-        shell::command(go)
-            .args(["build", "-ldflags", "-s -w"])
-            .arg(format!("-buildmode={}", program.mode))
-            .arg("-o")
-            .arg(home.join(program.name))
-            .arg(".")
-            .current_dir(shell::root().join("tests/e2e/go").join(program.source))
-            .env("GOTOOLCHAIN", program.toolchain)
-            // A user's own settings must not change the programs.
+/// `tests/e2e/go/plain`, built for an architecture.
+pub fn go_client(arch: Arch) -> Result<PathBuf> {
+    let source = shell::root().join("tests/e2e/go/plain");
+    let [main, module] = ["main.go", "go.mod"].map(|file| source.join(file));
+    let list = shell::root().join("tests/e2e/python/go.txt");
+    let home = shell::target(format!("test-env/go-{}", arch.debian()));
+    let python = install::python("go")?;
+    install::once(&home, &[&main, &module, &list], "a Go program", || {
+        fs::create_dir_all(&home)?;
+        let mut build = build(&PLAIN, &python.with_file_name("go"), &home);
+        shell::run(build.env("GOARCH", arch.debian()))
+    })?;
+    Ok(home.join(PLAIN.name))
+}
+
+fn build(program: &GoProgram, go: &Path, home: &Path) -> Command {
+    let mut command = shell::command(go);
+    command
+        .args(["build", "-ldflags", "-s -w"])
+        .arg(format!("-buildmode={}", program.mode))
+        .arg("-o")
+        .arg(home.join(program.name))
+        .arg(".")
+        .current_dir(shell::root().join("tests/e2e/go").join(program.source))
+        .env("GOTOOLCHAIN", program.toolchain)
+        // A user's own settings must not change the programs.
+        .env("GOFLAGS", "-mod=readonly")
+        .env("CGO_ENABLED", "0");
+    command
+}
+
+/// The API server of Kubernetes, in the version of `tests/e2e/go/apiserver`.
+pub fn apiserver() -> Result<PathBuf> {
+    let python = install::python("go")?;
+    let home = shell::target("test-env/apiserver");
+    let source = shell::root().join("tests/e2e/go/apiserver");
+    let program = home.join("kube-apiserver");
+    let files = ["go.mod", "go.sum"].map(|file| source.join(file));
+    install::once(&home, &[&files[0], &files[1]], "kube-apiserver", || {
+        fs::create_dir_all(&home)?;
+        // Gigabytes that nobody needs again.
+        let cache = home.join("cache");
+        let mut go = shell::command(python.with_file_name("go"));
+        go.args(["build", "-trimpath", "-ldflags", "-s -w", "-o"])
+            .arg(&program)
+            .arg("k8s.io/kubernetes/cmd/kube-apiserver")
+            .current_dir(&source)
+            .env("GOTOOLCHAIN", "local")
             .env("GOFLAGS", "-mod=readonly")
-            .env("CGO_ENABLED", "0"),
-    )
+            .env("CGO_ENABLED", "0")
+            .env("GOCACHE", &cache);
+        let built = shell::run(&mut go);
+        fs::remove_dir_all(&cache).ok();
+        built
+    })?;
+    Ok(program)
+}
+
+/// Where etcd lies; `None` where it can't be had.
+pub fn etcd() -> Result<Option<PathBuf>> {
+    install::unpacked("etcd", &["etcd-server"])
 }
 
 /// Versions of Bun: the usual one, and with the agents all.
@@ -178,7 +235,14 @@ fn from_npm(package: &str, version: &str, file: &str, place: &Path) -> Result<()
 }
 
 /// Packages with TLS libraries other than OpenSSL, and with users of them.
-const OTHER_TLS: [&str; 14] = [
+const OTHER_TLS: [&str; 21] = [
+    "erlang-asn1",
+    "erlang-base",
+    "erlang-crypto",
+    "erlang-inets",
+    "erlang-public-key",
+    "erlang-runtime-tools",
+    "erlang-ssl",
     "libcurl3-gnutls",
     "libcurl3-nss",
     "libmbedcrypto7",

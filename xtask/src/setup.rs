@@ -73,17 +73,25 @@ impl Compiler {
     }
 }
 
-/// The compiler that builds everything else, if it has the source or rustup can add it.
-fn rustup_compiler() -> Option<Compiler> {
-    let cargo = std::env::var_os("CARGO").map_or_else(|| "cargo".into(), PathBuf::from);
-    // Cargo and its compiler lie side by side in a toolchain.
-    let beside = cargo.with_file_name("rustc");
-    let rustc = if beside.is_file() {
+/// The cargo that runs us.
+fn cargo() -> PathBuf {
+    std::env::var_os("CARGO").map_or_else(|| "cargo".into(), PathBuf::from)
+}
+
+/// Its compiler.
+pub fn rustc() -> PathBuf {
+    // They lie side by side in a toolchain.
+    let beside = cargo().with_file_name("rustc");
+    if beside.is_file() {
         beside
     } else {
         "rustc".into()
-    };
-    let compiler = Compiler::at(cargo, rustc)?;
+    }
+}
+
+/// The compiler that builds everything else, if it has the source or rustup can add it.
+fn rustup_compiler() -> Option<Compiler> {
+    let compiler = Compiler::at(cargo(), rustc())?;
     if !compiler.has_source() && shell::has("rustup") {
         // Where it can't be added, Debian may have it.
         let _ = shell::step("add rust-src with rustup", || {

@@ -17,7 +17,7 @@ pub struct Options {
     /// Also run what needs large downloads (step `agents`)
     #[arg(long)]
     agents: bool,
-    /// Also send to receivers that are large downloads (step `receivers`)
+    /// Also send to receivers, and ask a cluster, that are large downloads (step `receivers`)
     #[arg(long)]
     receivers: bool,
 }
@@ -92,13 +92,13 @@ const STEPS: &[Step] = &[
     },
     Step {
         name: RECEIVERS,
-        what: "receivers of some hundred megabytes",
+        what: "receivers of some hundred megabytes, a real cluster",
         run: |filter| e2e::receivers(&build::sensor()?, filter),
     },
     Step {
         name: "vm",
         what: "the oldest kernel, in a virtual machine",
-        run: |_| vm::boot("5.10", &build::sensor()?),
+        run: |_| vm::oldest(),
     },
 ];
 

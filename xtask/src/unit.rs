@@ -98,7 +98,7 @@ fn has_dumps() -> bool {
 }
 
 /// Whether some hierarchy takes a new group.
-fn has_groups() -> bool {
+pub fn has_groups() -> bool {
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
     let is_taken = |place: &Path| {
         let group = place.join(format!("llmtap-probe-{}", std::process::id()));

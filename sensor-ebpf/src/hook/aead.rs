@@ -17,7 +17,7 @@ use llmtap_common::record::{READ, WRITE};
 use crate::emit::Buffers;
 use crate::filter::{self, Task};
 use crate::maps::{self, habit};
-use crate::stash::{self, Opening, Thread, Wrote};
+use crate::stash::{self, Cipher, Thread, Wrote};
 use crate::stream::{self, Record, Step};
 use crate::{arch, conn, emit, read};
 
@@ -196,13 +196,17 @@ fn seal(ctx: &ProbeContext, at: &Places, kind: u64) {
     let Some(thread) = stash::of(task).or_else(|| stash::new(task)) else {
         return;
     };
-    let plain = Plain {
+    let length = arch::argument(ctx, at.data + 1);
+    thread.cipher.set(Cipher {
         record,
         buffer: arch::argument(ctx, at.data),
-        length: arch::argument(ctx, at.data + 1),
+        length,
+        done: 0,
+        outcome: 0,
+        stack: 0,
         instruction: arch::instruction(ctx.regs),
-    };
-    deliver(task, thread, &plain, WRITE);
+    });
+    deliver(task, thread, length, WRITE);
 }
 
 #[inline(always)]
@@ -214,13 +218,13 @@ fn open(ctx: &ProbeContext, at: &Places, buffer: u64, length: u64, done: u64, ou
     let Some(thread) = stash::of(task).or_else(|| stash::new(task)) else {
         return;
     };
-    let (stack, before) = (arch::stack_pointer(ctx.regs), thread.opening.get());
+    let (stack, before) = (arch::stack_pointer(ctx.regs), thread.cipher.get());
     let same = before.record.stream == record.stream && before.record.number == record.number;
     if same && before.stack > stack {
         // One form of the function calls the other.
         return;
     }
-    thread.opening.set(Opening {
+    thread.cipher.set(Cipher {
         record,
         buffer,
         length,
@@ -239,11 +243,11 @@ fn opened(regs: *const pt_regs, result: u32, pops: u64) -> u32 {
     let Some(thread) = stash::of(task) else {
         return 0;
     };
-    let call = thread.opening.get();
+    let call = thread.cipher.get();
     if call.stack == 0 || arch::stack_pointer(regs) < call.stack + pops {
         return 0;
     }
-    thread.opening.set(Opening { stack: 0, ..call });
+    thread.cipher.set(Cipher { stack: 0, ..call });
     let went_well = match call.outcome {
         0 => result == 1,
         // The discriminant of a `Result`.
@@ -254,37 +258,29 @@ fn opened(regs: *const pt_regs, result: u32, pops: u64) -> u32 {
         place => read::user(place).unwrap_or(0),
     };
     if went_well && length <= call.length {
-        let plain = Plain {
-            record: call.record,
-            buffer: call.buffer,
-            length,
-            instruction: call.instruction,
-        };
-        deliver(task, thread, &plain, READ);
+        deliver(task, thread, length, READ);
     }
     0
 }
 
-/// A record before encryption.
-struct Plain {
-    record: Record,
-    buffer: u64,
-    length: u64,
-    instruction: u64,
-}
-
-/// Hands on what a record holds, if that is data of the application.
+/// Hands on what the record of the thread holds, `length` bytes with its type and padding, if
+/// that is data of the application.
 #[inline(never)]
-fn deliver(task: Task, thread: &Thread, plain: &Plain, direction: u8) {
-    let Plain { record, length, .. } = plain;
+fn deliver(task: Task, thread: &Thread, length: u64, direction: u8) {
+    let Cipher {
+        record,
+        buffer,
+        instruction,
+        ..
+    } = thread.cipher.get();
     maps::has_habit(task.pid(), habit::RECORDS);
-    let Some((stream, step)) = stream::follow(record) else {
+    let Some((stream, step)) = stream::follow(&record) else {
         return;
     };
-    if *length > RECORD_MAX {
-        return maps::misfit(task.pid(), plain.instruction);
+    if length > RECORD_MAX {
+        return maps::misfit(task.pid(), instruction);
     }
-    if step == Step::Again || *length == 0 {
+    if step == Step::Again || length == 0 {
         return;
     }
     let received = thread.received.get();
@@ -292,20 +288,20 @@ fn deliver(task: Task, thread: &Thread, plain: &Plain, direction: u8) {
         stream::bind(task, &record.stream, received - 1);
     }
     let (kind, length) = match record.kind {
-        0 => content(plain.buffer, *length),
-        kind => (kind, *length),
+        0 => content(buffer, length),
+        kind => (kind, length),
     };
     // A type that no record has; RFC 6520 has the last that there is.
     if !matches!(kind, 0x14..=0x18) {
-        maps::misfit(task.pid(), plain.instruction);
+        maps::misfit(task.pid(), instruction);
     }
     let mut loose = direction == WRITE && stream.is_loose();
     if kind == APPLICATION_DATA && length > 0 {
         let key = stream.connection();
         if direction == READ && received != 0 {
-            conn::bind(task, &key, plain.instruction, received - 1);
+            conn::bind(task, &key, instruction, received - 1);
         }
-        let Some(connection) = conn::tls(task, &key, plain.instruction) else {
+        let Some(connection) = conn::tls(task, &key, instruction) else {
             return;
         };
         loose |= direction == WRITE && connection.state & state::SOCKET == 0;
@@ -314,7 +310,7 @@ fn deliver(task: Task, thread: &Thread, plain: &Plain, direction: u8) {
             connection.position[(direction & 1) as usize] += 1;
         }
         let buffers = Buffers {
-            buffer: plain.buffer,
+            buffer,
             size: length,
             vector: 0,
             count: 0,

@@ -11,6 +11,7 @@ use llmtap_common::site::{PAGE, SiteKey};
 
 use crate::emit::Buffers;
 use crate::filter::{self, Task};
+use crate::goroutine::{self, Goroutine};
 use crate::maps::{self, GO_SITES};
 use crate::stash::{self, Wrote};
 use crate::{arch, conn, emit, read, socket};
@@ -22,6 +23,7 @@ const WRAPPERS: u32 = 3;
 
 /// Plaintext that is handed out or taken in.
 struct Plaintext {
+    goroutine: Option<Goroutine>,
     direction: u8,
     buffer: u64,
     length: u64,
@@ -38,6 +40,7 @@ pub fn go_read(ctx: ProbeContext) -> u32 {
         return 0;
     };
     let plaintext = Plaintext {
+        goroutine: Goroutine::running(ctx.regs),
         direction: READ,
         buffer: arch::go_argument(ctx.regs, 1),
         length: arch::go_argument(ctx.regs, 2),
@@ -55,19 +58,24 @@ pub fn go_write(ctx: ProbeContext) -> u32 {
     if arch::go_argument(ctx.regs, 1) as u8 != APPLICATION_DATA {
         return 0;
     }
+    let object = arch::go_argument(ctx.regs, 0);
+    let writer = Goroutine::running(ctx.regs);
     let plaintext = Plaintext {
+        goroutine: goroutine::asker(task.pid(), &conn::tls_key(task, object), writer),
         direction: WRITE,
         buffer: arch::go_argument(ctx.regs, 2),
         length: arch::go_argument(ctx.regs, 3),
     };
-    moved(&ctx, task, arch::go_argument(ctx.regs, 0), plaintext)
+    moved(&ctx, task, object, plaintext)
 }
 
 /// `(*Conn).Close()`
 #[uprobe]
 pub fn go_close(ctx: ProbeContext) -> u32 {
     if let Some(task) = filter::traced() {
-        conn::over(&conn::tls_key(task, arch::go_argument(ctx.regs, 0)));
+        let key = conn::tls_key(task, arch::go_argument(ctx.regs, 0));
+        goroutine::forget(&key);
+        conn::over(&key);
     }
     0
 }
@@ -88,6 +96,7 @@ fn connection(ctx: &ProbeContext) -> Option<u64> {
 #[inline(always)]
 fn moved(ctx: &ProbeContext, task: Task, object: u64, plaintext: Plaintext) -> u32 {
     let Plaintext {
+        goroutine,
         direction,
         buffer,
         length,
@@ -117,6 +126,7 @@ fn moved(ctx: &ProbeContext, task: Task, object: u64, plaintext: Plaintext) -> u
         // A `net.Conn` of the program's own making: the call that sends may tell.
         thread.wrote.set(Wrote { key, length });
     }
+    thread.cursor.goroutine.set(Goroutine::name(goroutine));
     let buffers = Buffers {
         buffer,
         size: length,
@@ -139,23 +149,30 @@ fn has_socket(task: Task, key: &Key) -> bool {
     conn::whole(task, key).is_some_and(|connection| connection.state & state::SOCKET != 0)
 }
 
-/// Finds the socket that a `*Conn` was made of. Its first field is an interface, a type and
-/// a pointer; with a `*net.TCPConn` that leads to a `netFD`, which has the descriptor after
-/// the lock of 16 bytes; with another type, mostly, to an interface again.
+/// Finds the socket that a `*Conn` was made of: its first field is a `net.Conn`.
 #[inline(always)]
 fn bind(task: Task, key: &Key, instruction: u64, object: u64) {
-    let mut interface = object;
+    if let Some(descriptor) = descriptor(object) {
+        conn::bind(task, key, instruction, descriptor);
+    }
+}
+
+/// The descriptor of the socket below a `net.Conn`, an interface: a type and a pointer. With
+/// a `*net.TCPConn` that leads to a `netFD`, which has the descriptor after the lock of 16
+/// bytes; with another type, mostly, to an interface again.
+#[inline(always)]
+pub fn descriptor(interface: u64) -> Option<u64> {
+    let mut interface = interface;
     for _ in 0..WRAPPERS {
-        let Some(value) = read::user::<u64>(interface + 8) else {
-            return;
-        };
+        let value = read::user::<u64>(interface + 8)?;
         let descriptor = read::user::<u64>(value).and_then(|fd| read::user::<u64>(fd + 16));
         if let Some(descriptor) = descriptor
             && descriptor >> 31 == 0
             && socket::stream(descriptor).is_some()
         {
-            return conn::bind(task, key, instruction, descriptor);
+            return Some(descriptor);
         }
         interface = value;
     }
+    None
 }

@@ -8,7 +8,6 @@ use llmtap_common::idle::Peer;
 use llmtap_common::layout::FileId;
 use llmtap_common::record::process;
 
-use crate::arch::Call;
 use crate::filter;
 use crate::maps::{self, PEERS, offset};
 use crate::{emit, read, socket};
@@ -22,7 +21,7 @@ const NAME_WORDS: u64 = 14;
 
 /// A call of `connect(fd, address, length)` has ended.
 #[inline(never)]
-pub fn connected(call: &Call, result: i64) {
+pub fn connected(fd: u64, address: u64, length: u64, result: i64) {
     if result != 0 && result != -EINPROGRESS {
         return;
     }
@@ -30,7 +29,6 @@ pub fn connected(call: &Call, result: i64) {
     let Some(watched) = maps::watched(task.pid()) else {
         return;
     };
-    let [fd, address, length, _] = call.args;
     let Some(peer) = peer(watched.serial, address, length) else {
         return;
     };

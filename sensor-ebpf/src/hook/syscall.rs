@@ -12,6 +12,7 @@ use llmtap_common::record::{READ, WRITE, process};
 use crate::arch::{self, Call, number};
 use crate::emit::Buffers;
 use crate::filter::{self, Task};
+use crate::goroutine::{self, Goroutine};
 use crate::hook::idle;
 use crate::maps::{self, FILES, habit};
 use crate::socket;
@@ -32,24 +33,24 @@ pub fn syscall_exit(ctx: RawTracePointContext) -> u32 {
     if let Some(call) = arch::system_call(ctx.arg(0))
         && call.number < number::END
     {
-        if result >= 0 {
-            dispatch(&call, result as u64);
-        }
         if call.number == number::CONNECT {
-            idle::connected(&call, result);
+            let [fd, address, length, _] = call.args;
+            idle::connected(fd, address, length, result);
+        } else if result >= 0 {
+            dispatch(&call, ctx.arg(0), result as u64);
         }
     }
     0
 }
 
 #[inline(always)]
-fn dispatch(call: &Call, result: u64) {
+fn dispatch(call: &Call, regs: u64, result: u64) {
     match call.number {
         number::CLOSE => closed(call),
         number::MMAP => mapped(call, result),
         _ => {
             if let Some(transfer) = transfer(call, result) {
-                moved(call.args[0], &transfer);
+                moved(regs, &transfer);
             }
         }
     }
@@ -58,6 +59,7 @@ fn dispatch(call: &Call, result: u64) {
 /// Bytes that crossed a descriptor.
 #[derive(Clone, Copy)]
 struct Transfer {
+    fd: u64,
     direction: u8,
     place: Place,
     length: u64,
@@ -73,10 +75,70 @@ enum Place {
     Nowhere,
 }
 
+/// What begins a transfer in the registers of a function of its own; the address and the
+/// count of its place and its length are the others (see `main.rs`).
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+struct Way(u64);
+
+impl Way {
+    const FD: u64 = 0xffff_ffff;
+    const DIRECTION: u32 = 32;
+    const MARK: u32 = 33;
+
+    #[inline(always)]
+    fn of(transfer: &Transfer, mark: bool) -> Self {
+        let direction = transfer.direction as u64 & 1;
+        Self(transfer.fd & Self::FD | direction << Self::DIRECTION | (mark as u64) << Self::MARK)
+    }
+
+    #[inline(always)]
+    fn is_marked(self) -> bool {
+        self.0 >> Self::MARK & 1 == 1
+    }
+}
+
+impl Transfer {
+    #[inline(always)]
+    fn new(Way(way): Way, address: u64, count: u64, length: u64) -> Self {
+        Self {
+            fd: way & Way::FD,
+            direction: (way >> Way::DIRECTION & 1) as u8,
+            place: match (address, count) {
+                (0, _) => Place::Nowhere,
+                (buffer, 0) => Place::Buffer(buffer),
+                vector => Place::Vector(vector.0, count),
+            },
+            length,
+        }
+    }
+
+    /// Where the bytes begin; 0: nowhere.
+    #[inline(always)]
+    fn first(&self) -> u64 {
+        match self.place {
+            Place::Buffer(buffer) => buffer,
+            Place::Vector(vector, _) => read::user(vector).unwrap_or(0),
+            Place::Nowhere => 0,
+        }
+    }
+}
+
+impl Place {
+    #[inline(always)]
+    fn words(self) -> (u64, u64) {
+        match self {
+            Self::Buffer(address) => (address, 0),
+            Self::Vector(address, count) => (address, count),
+            Self::Nowhere => (0, 0),
+        }
+    }
+}
+
 /// What a call moved, if it is one that moves bytes.
 #[inline(always)]
 fn transfer(call: &Call, length: u64) -> Option<Transfer> {
-    let [_, second, third, fourth] = call.args;
+    let [fd, second, third, fourth] = call.args;
     let (direction, flags) = match call.number {
         number::READ | number::READV => (READ, 0),
         number::RECVFROM | number::RECVMMSG => (READ, fourth),
@@ -101,6 +163,7 @@ fn transfer(call: &Call, length: u64) -> Option<Transfer> {
         _ => Place::Buffer(second),
     };
     Some(Transfer {
+        fd,
         direction,
         place,
         length,
@@ -128,26 +191,27 @@ fn messages(headers: u64, count: u64) -> Option<u64> {
     Some(length)
 }
 
+/// `regs`: address of the registers that the call was made with.
 #[inline(always)]
-fn moved(fd: u64, transfer: &Transfer) {
+fn moved(regs: u64, transfer: &Transfer) {
     let Some(task) = filter::traced() else { return };
-    let first = match transfer.place {
-        Place::Buffer(buffer) => buffer,
-        Place::Vector(vector, _) => read::user(vector).unwrap_or(0),
-        Place::Nowhere => 0,
-    };
-    let start = wire::start(first, transfer.length);
+    let start = wire::start(transfer.first(), transfer.length);
     let habits = maps::habits(task.pid());
     if habits & habit::RECORDS != 0 && transfer.direction == READ {
-        received(task, fd);
+        received(task, transfer.fd);
     }
+    let speaks_plain = habits & habit::PLAIN != 0;
+    let (address, count) = transfer.place.words();
     match start {
-        wire::Start::Tls => tls(task, fd, transfer, first, habits),
-        wire::Start::Request | wire::Start::Post | wire::Start::Response => {
-            plain(task, fd, transfer, true)
+        wire::Start::Tls => {
+            let way = Way::of(transfer, speaks_plain);
+            tls(task, way, address, count, transfer.length);
         }
-        wire::Start::Other if habits & habit::PLAIN != 0 => plain(task, fd, transfer, false),
-        wire::Start::Other => {}
+        wire::Start::Other if !speaks_plain => {}
+        _ => {
+            let way = Way::of(transfer, !matches!(start, wire::Start::Other));
+            plain(regs, way, address, count, transfer.length);
+        }
     }
 }
 
@@ -159,11 +223,13 @@ fn received(task: Task, fd: u64) {
     }
 }
 
-/// Ciphertext crossed, `first` on: nothing of it is delivered, but it tells which socket a
-/// TLS object uses.
+/// Ciphertext crossed: nothing of it is delivered, but it tells which socket a TLS object
+/// uses. The way is marked where the process speaks HTTP over plain sockets.
 #[inline(never)]
-fn tls(task: Task, fd: u64, transfer: &Transfer, first: u64, habits: u8) {
-    if habits & habit::PLAIN != 0 {
+fn tls(task: Task, way: Way, address: u64, count: u64, length: u64) {
+    let transfer = &Transfer::new(way, address, count, length);
+    let fd = transfer.fd;
+    if way.is_marked() {
         // A tunnel through a proxy begins as HTTP; what follows it is not for us.
         conn::encrypted(fd);
     }
@@ -193,7 +259,7 @@ fn tls(task: Task, fd: u64, transfer: &Transfer, first: u64, habits: u8) {
         // This may be what the next call hands out.
         thread.arrived.set(Arrived {
             from: fd + 1,
-            records: wire::Records::read(first, transfer.length),
+            records: wire::Records::read(transfer.first(), transfer.length),
         });
     }
 }
@@ -215,26 +281,26 @@ fn carries(transfer: &Transfer, length: u64) -> bool {
     }
 }
 
-/// Plaintext crossed a socket that speaks HTTP, or `starts` to.
+/// Plaintext crossed a socket that speaks HTTP; the way is marked where it starts to.
 #[inline(never)]
-fn plain(task: Task, fd: u64, transfer: &Transfer, starts: bool) {
+fn plain(regs: u64, way: Way, address: u64, count: u64, length: u64) {
+    let task = Task::running();
     let since = maps::trusted_since(task.pid());
     if stash::of(task).is_some_and(|thread| thread.in_flight(since).is_some()) {
         // The kernel encrypts for the library, which is traced already.
         return;
     }
-    let Some(stream) = socket::stream(fd) else {
+    let transfer = Transfer::new(way, address, count, length);
+    let Some(stream) = socket::stream(transfer.fd) else {
         return;
     };
-    if !starts && conn::find(&stream.key()).is_none() {
+    if !way.is_marked() && conn::find(&stream.key()).is_none() {
         return;
     }
-    let Some(connection) = conn::plain(task, &stream, fd) else {
+    let Some(connection) = conn::plain(task, &stream, transfer.fd) else {
         return;
     };
-    let Transfer {
-        direction, length, ..
-    } = *transfer;
+    let direction = transfer.direction;
     let at = conn::now();
     let buffers = match transfer.place {
         Place::Buffer(buffer) => Buffers {
@@ -251,11 +317,15 @@ fn plain(task: Task, fd: u64, transfer: &Transfer, starts: bool) {
         },
         Place::Nowhere => return emit::unseen(connection, direction, length),
     };
-    let thread = stash::of(task).or_else(|| stash::new(task));
-    match thread {
-        Some(thread) => emit::payload(task, thread, connection, direction, at, buffers, length),
-        None => emit::unseen(connection, direction, length),
+    let Some(thread) = stash::of(task).or_else(|| stash::new(task)) else {
+        return emit::unseen(connection, direction, length);
+    };
+    let mut goroutine = Goroutine::of_call(regs);
+    if direction == WRITE {
+        goroutine = goroutine::asker(task.pid(), &stream.key(), goroutine);
     }
+    thread.cursor.goroutine.set(Goroutine::name(goroutine));
+    emit::payload(task, thread, connection, direction, at, buffers, length);
 }
 
 #[inline(always)]

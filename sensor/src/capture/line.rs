@@ -45,6 +45,8 @@ pub struct Open<'a> {
     pub pid: Option<u32>,
     #[serde(default)]
     pub tid: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub goroutine: Option<u32>,
     #[serde(default, borrow)]
     pub comm: Option<Text<'a>>,
     #[serde(default, borrow)]
@@ -167,6 +169,7 @@ impl<'a> Open<'a> {
             ts,
             pid: origin.pid,
             tid: origin.tid,
+            goroutine: origin.goroutine,
             comm: text(&origin.comm),
             exe: text(&origin.exe),
             tls: origin.tls.as_deref().map(Text::from),
@@ -192,6 +195,7 @@ impl<'a> Open<'a> {
         Origin {
             pid: self.pid,
             tid: self.tid,
+            goroutine: self.goroutine,
             comm: text(self.comm),
             exe: text(self.exe),
             tls: self.tls.map(|t| Cow::Owned(t.0.into_owned())),

@@ -140,6 +140,15 @@ pub enum Function {
     GoWrite,
     /// Go's `(*tls.Conn).Close(conn)`.
     GoClose,
+    /// `(*persistConn).roundTrip(pc, req)` of Go's `net/http`: the running goroutine asks for
+    /// what is written next to the connection of `pc`.
+    GoHttp1Asks,
+    /// `(*ClientConn).roundTrip(cc, req)` of Go's HTTP/2: the running goroutine asks for what
+    /// another will write.
+    GoHttp2Asks,
+    /// `(*clientStream).writeRequest(cs, req)` of Go's HTTP/2: the running goroutine is that
+    /// other.
+    GoHttp2Writes,
     /// `EVP_AEAD_CTX_seal(ctx, out, *out_len, max, nonce, nonce_len, in, in_len, ad, ad_len)`:
     /// encrypts one record. Here and below `ctx` is a key and not a connection.
     AeadSeal,
@@ -174,6 +183,9 @@ impl Function {
             Self::GoRead { .. } => (Convention::Go, 3, false),
             Self::GoWrite => (Convention::Go, 4, false),
             Self::GoClose => (Convention::Go, 1, false),
+            Self::GoHttp1Asks | Self::GoHttp2Asks | Self::GoHttp2Writes => {
+                (Convention::Go, 2, false)
+            }
             Self::AeadSeal => (Convention::C, 10, false),
             Self::AeadSealScatter => (Convention::C, 13, false),
             Self::AeadOpen | Self::AeadOpenGather => (Convention::C, 10, true),

@@ -232,7 +232,7 @@ impl Rest {
             return None;
         }
         let id = shared.next_call();
-        let served = Served::new(id, self.id, self.origin.tid, began, head);
+        let served = Served::new(id, self.id, &self.origin, began, head);
         out(Output::Serving(Box::new(served)));
         Some(id)
     }

@@ -1,7 +1,7 @@
 //! Requests that a process serves, whatever they are about: what it does meanwhile may
 //! be done for them.
 
-use crate::event::ConnectionId;
+use crate::event::{ConnectionId, Origin};
 use crate::http::{RequestHead, TraceContext};
 use crate::llm::CallId;
 use crate::time::Timestamp;
@@ -14,6 +14,8 @@ pub struct Served {
     pub connection: ConnectionId,
     /// The thread that read the head.
     pub thread: Option<u32>,
+    /// The goroutine that read it; see [`Origin::goroutine`].
+    pub goroutine: Option<u32>,
     /// The trace that the request says it belongs to.
     pub context: Option<TraceContext>,
     /// When its first byte crossed.
@@ -43,7 +45,7 @@ impl Served {
     pub(super) fn new(
         id: CallId,
         connection: ConnectionId,
-        thread: Option<u32>,
+        origin: &Origin,
         began: Timestamp,
         head: &RequestHead,
     ) -> Self {
@@ -52,7 +54,8 @@ impl Served {
         Self {
             id,
             connection,
-            thread,
+            thread: origin.tid,
+            goroutine: origin.goroutine,
             context: TraceContext::of(&head.fields),
             began,
             method: head.method.clone(),

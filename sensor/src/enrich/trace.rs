@@ -54,6 +54,9 @@ pub enum Known {
     /// The thread that makes the call has read one request and not answered it; in this
     /// process the thread that reads a request is the one that answers it.
     Thread,
+    /// The goroutine that makes the call has read one request and not answered it; others
+    /// may write what it asks.
+    Goroutine,
     /// The process has one request in hand, and only one.
     Sole,
 }
@@ -74,6 +77,7 @@ impl Known {
             Self::Forwarded => "forwarded",
             Self::Peer => "peer",
             Self::Thread => "thread",
+            Self::Goroutine => "goroutine",
             Self::Sole => "sole_request",
         }
     }
@@ -81,7 +85,7 @@ impl Known {
     pub const fn confidence(self) -> Confidence {
         match self {
             Self::Sent | Self::Forwarded | Self::Peer => Confidence::Certain,
-            Self::Thread => Confidence::High,
+            Self::Thread | Self::Goroutine => Confidence::High,
             Self::Sole => Confidence::Medium,
         }
     }

@@ -173,6 +173,7 @@ mod tests {
             connection: ConnectionId(7),
             role: Role::Client,
             thread: None,
+            goroutine: None,
             context: None,
             operation: "chat".into(),
             provider: "openai".into(),

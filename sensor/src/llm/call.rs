@@ -25,6 +25,9 @@ pub struct Call {
     pub role: crate::event::Role,
     /// The thread that moved the head of the request.
     pub thread: Option<u32>,
+    /// In a program of Go, the goroutine that asks or serves: one that writes for another does
+    /// not count. See [`crate::event::Origin::goroutine`].
+    pub goroutine: Option<u32>,
     /// The trace that the request says it belongs to.
     pub context: Option<TraceContext>,
     /// `gen_ai.operation.name`, or a name of our own where it has none.

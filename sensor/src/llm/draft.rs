@@ -313,6 +313,7 @@ impl Draft {
             connection,
             role,
             thread: self.frame.thread,
+            goroutine: self.frame.goroutine,
             // What the message says is nearer to it than what its carrier says.
             context: self
                 .ask

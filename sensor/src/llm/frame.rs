@@ -14,6 +14,7 @@ pub(super) struct Frame {
     pub(super) provider: Option<&'static Provider>,
     pub(super) server: Server,
     pub(super) thread: Option<u32>,
+    pub(super) goroutine: Option<u32>,
     pub(super) context: Option<TraceContext>,
     /// Some field of a head was hidden.
     pub(super) inferred: bool,
@@ -49,6 +50,7 @@ impl Frame {
                 ..Server::default()
             },
             thread: origin.tid,
+            goroutine: origin.goroutine,
             context: TraceContext::of(&head.fields),
             inferred: head.partial,
             attributes: asked(&head.fields),

@@ -38,7 +38,7 @@ impl Session {
         setup.ask.request.model = model.map(super::text::percent_decoded);
         let mut frame = Frame::of(head, origin);
         // Whoever shook hands need not be who asks.
-        frame.thread = None;
+        (frame.thread, frame.goroutine) = (None, None);
         Some(Self {
             conversation,
             frame,

@@ -20,10 +20,18 @@ struct Connection {
     owner: Option<(u32, Key)>,
     write: Progress,
     read: Progress,
-    /// The thread that its events were last told to be of; 0 is none.
-    thread: u32,
+    /// What its events were last told to be moved by, or for; 0 is unknown.
+    mover: Mover,
+    /// The program is of Go, and its goroutines can be told apart.
+    has_goroutines: bool,
     /// Time of its last record.
     last: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mover {
+    Thread(u32),
+    Goroutine(u32),
 }
 
 /// How far one direction has been accounted for.
@@ -70,8 +78,13 @@ impl Connections {
     ) {
         let connection = self.entry(header);
         connection.owner = Some(owner);
-        connection.thread = origin.tid.unwrap_or(0);
+        connection.mover = Mover::Thread(origin.tid.unwrap_or(0));
         self.update(header, origin, sink);
+    }
+
+    /// Goroutines move its bytes, and are told.
+    pub fn has_goroutines(&mut self, header: &Header) {
+        self.entry(header).has_goroutines = true;
     }
 
     /// Facts became known about a connection, announced before or not.
@@ -83,8 +96,8 @@ impl Connections {
     pub fn data(&mut self, header: &Header, bytes: &[u8], sink: &mut dyn FnMut(Event<'_>)) {
         let connection = self.entry(header);
         let id = connection.id;
-        if header.tid != 0 && std::mem::replace(&mut connection.thread, header.tid) != header.tid {
-            sink(event(id, header.at, EventKind::Open(thread(header.tid))));
+        if let Some(origin) = connection.taken_over(header) {
+            sink(event(id, header.at, EventKind::Open(origin)));
         }
         let (opposite, progress) = connection.side(header.direction ^ 1);
         let before = progress.advance(header.opposite, header.opposite_cut, 0);
@@ -195,7 +208,8 @@ impl Connections {
                 owner: None,
                 write: Progress::default(),
                 read: Progress::default(),
-                thread: 0,
+                mover: Mover::Thread(0),
+                has_goroutines: false,
                 last: header.at,
             }
         });
@@ -224,14 +238,26 @@ impl Connection {
             (Direction::Read, &mut self.read)
         }
     }
-}
 
-/// Another thread moves the bytes that follow.
-fn thread(tid: u32) -> Box<Origin> {
-    Box::new(Origin {
-        tid: Some(tid),
-        ..Origin::default()
-    })
+    /// Says so where something else moves the bytes that follow than those before.
+    fn taken_over(&mut self, header: &Header) -> Option<Box<Origin>> {
+        let mover = if self.has_goroutines && header.goroutine != 0 {
+            Mover::Goroutine(header.goroutine)
+        } else {
+            Mover::Thread(header.tid)
+        };
+        if header.tid == 0 || std::mem::replace(&mut self.mover, mover) == mover {
+            return None;
+        }
+        Some(Box::new(Origin {
+            tid: Some(header.tid),
+            goroutine: match mover {
+                Mover::Goroutine(name) => Some(name),
+                Mover::Thread(_) => None,
+            },
+            ..Origin::default()
+        }))
+    }
 }
 
 fn event(connection: ConnectionId, at: u64, kind: EventKind<'_>) -> Event<'_> {
@@ -259,7 +285,7 @@ mod tests {
             direction,
             reserved: 0,
             tid: 0,
-            padding: 0,
+            goroutine: 0,
         }
     }
 
@@ -349,6 +375,37 @@ mod tests {
         }
         let told: Vec<_> = threads.into_iter().flatten().collect();
         assert_eq!(told, [4, 5, 4]);
+    }
+
+    #[test]
+    fn goroutines_are_told_where_they_are_known() {
+        let told = |has_goroutines: bool| {
+            let mut connections = Connections::default();
+            let mut told = vec![];
+            let mut sink = |event: Event<'_>| {
+                if let EventKind::Open(origin) = event.kind {
+                    told.push(origin.goroutine);
+                }
+            };
+            let origin = Origin {
+                tid: Some(4),
+                ..Origin::default()
+            };
+            let owner = (40, Key { pid: 0, object: 9 });
+            if has_goroutines {
+                connections.has_goroutines(&header(9, 0, 0, 0));
+            }
+            connections.open(&header(9, 0, 0, 0), owner, origin, &mut sink);
+            for (position, (tid, goroutine)) in [(4, 70), (5, 70), (5, 71)].into_iter().enumerate()
+            {
+                let mut header = header(9, WRITE, position as u64, 0);
+                (header.tid, header.goroutine) = (tid, goroutine);
+                connections.data(&header, b"a", &mut sink);
+            }
+            told
+        };
+        assert_eq!(told(true), [None, Some(70), Some(71)]);
+        assert_eq!(told(false), [None, None], "a thread took over");
     }
 
     #[test]

@@ -32,7 +32,7 @@ const TRACEPOINTS: [(&str, &str); 3] = [
 /// The same, attached only while it is wanted.
 const FORKS: (&str, &str) = ("process_fork", "task_newtask");
 
-const PROBES: [&str; 22] = [
+const PROBES: [&str; 25] = [
     "aead_seal",
     "aead_seal_scatter",
     "aead_open",
@@ -55,6 +55,9 @@ const PROBES: [&str; 22] = [
     "go_read",
     "go_write",
     "go_close",
+    "go_http1_asks",
+    "go_http2_asks",
+    "go_http2_writes",
 ];
 
 /// The program for the entry of `function`; `None` where it isn't followed.
@@ -80,6 +83,9 @@ pub fn entry_program(function: Function) -> Option<&'static str> {
         Function::GoRead { .. } => Some("go_read"),
         Function::GoWrite => Some("go_write"),
         Function::GoClose => Some("go_close"),
+        Function::GoHttp1Asks => Some("go_http1_asks"),
+        Function::GoHttp2Asks => Some("go_http2_asks"),
+        Function::GoHttp2Writes => Some("go_http2_writes"),
     }
 }
 

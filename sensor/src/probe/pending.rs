@@ -157,7 +157,7 @@ mod tests {
             direction,
             reserved: 0,
             tid: 0,
-            padding: 0,
+            goroutine: 0,
         }
     }
 

@@ -14,7 +14,7 @@ use llmtap_common::site::PAGE;
 
 use super::attach::{Image, Images};
 use super::tally::Tally;
-use crate::discover::maps;
+use crate::discover::{Finding, maps};
 
 /// Processes whose names are remembered.
 const MAX_PROCESSES: usize = 1 << 16;
@@ -53,8 +53,17 @@ pub struct Identity {
     pub exe: Option<Box<str>>,
     /// Where which TLS library is mapped.
     libraries: Vec<(Range<u64>, Library)>,
-    /// Whether it is a program of Go; `None` until its file has been looked at.
-    is_go: Option<bool>,
+    /// `None` until its file has been looked at.
+    go: Option<Go>,
+}
+
+/// Whether a program is one of Go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Go {
+    No,
+    Yes,
+    /// And known to keep the running goroutine in a register.
+    InRegisters,
 }
 
 /// A TLS library.
@@ -91,7 +100,7 @@ pub fn identity(pid: u32) -> Identity {
         comm: comm.map(|c| String::from_utf8_lossy(c.trim_ascii_end()).into()),
         exe: exe.map(|e| e.to_string_lossy().trim_end_matches(" (deleted)").into()),
         libraries: vec![],
-        is_go: None,
+        go: None,
     }
 }
 
@@ -142,14 +151,35 @@ impl Processes {
 
     /// Whether the process is known to be a program of Go.
     pub fn is_go(&mut self, pid: u32, images: &Images) -> bool {
+        self.go(pid, images).is_some_and(|go| go != Go::No)
+    }
+
+    /// Whether it is known of the process that its goroutines can be told apart.
+    pub fn tells_goroutines(&mut self, pid: u32, images: &Images) -> bool {
+        self.go(pid, images) == Some(Go::InRegisters)
+    }
+
+    fn go(&mut self, pid: u32, images: &Images) -> Option<Go> {
         let known = self.entry(pid);
-        if known.is_go.is_none()
+        if known.go.is_none()
             && let Ok(Some((file, _))) = executable(pid)
         {
-            let image = images.looked_at(&file);
-            known.is_go = image.map(|image| image.is_some_and(|i| i.library() == "go"));
+            known.go = images
+                .looked_at(&file)
+                .map(|image| Go::of(image.as_deref()));
         }
-        known.is_go == Some(true)
+        known.go
+    }
+}
+
+impl Go {
+    /// What can be hooked is of a version that calls by registers.
+    fn of(image: Option<&Image>) -> Self {
+        match image.filter(|image| image.library() == "go") {
+            None => Self::No,
+            Some(image) if matches!(image.finding, Finding::Hooks(_)) => Self::InRegisters,
+            Some(_) => Self::Yes,
+        }
     }
 }
 
@@ -183,7 +213,7 @@ fn likely_library(exe: Option<&str>, images: Vec<Arc<Image>>) -> Option<Library>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::discover::{Finding, Unsupported};
+    use crate::discover::Unsupported;
 
     #[test]
     fn this_process_is_known_by_its_file() {

@@ -89,7 +89,7 @@ mod tests {
             direction: 0,
             reserved: 0,
             tid: 7,
-            padding: 0,
+            goroutine: 0,
         }
     }
 

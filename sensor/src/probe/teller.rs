@@ -79,6 +79,11 @@ impl Teller {
                 }
                 let origin = origin(&opening, library.as_ref(), &mut self.processes, images);
                 let owner = (opening.pid, opening.key);
+                // Other libraries do not say for which goroutine they are called.
+                let is_go = origin.language.as_deref() == Some("go");
+                if is_go && self.processes.tells_goroutines(pid, images) {
+                    self.connections.has_goroutines(header);
+                }
                 self.connections.open(header, owner, origin, sink);
             }
             Record::Close(end) => {

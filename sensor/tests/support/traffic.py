@@ -171,6 +171,12 @@ for line in sys.stdin:
         sent.write(data)
         connection.sendall(data)
         answered()
+    elif order == "parted":
+        data = request(values[1])
+        sent.write(data)
+        connection.sendall(data[: values[0]])
+        connection.sendall(data[values[0] :])
+        answered()
     elif order == "vector":
         data = request(values[0])
         sent.write(data)

@@ -1,11 +1,12 @@
 //! What `llmtap ls` says of processes, and hooks that are taken away again.
 
+use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 use std::thread::sleep;
 use std::time::Duration;
 
-use llmtap_e2e::{Client, Running, Scene, Tap, script, traces};
+use llmtap_e2e::{Client, Running, Scene, Tap, script, traces, variable};
 use serde_json::Value;
 
 /// Lists, until `meanwhile` is over and a little more; gives what it says of each of the processes.
@@ -78,6 +79,37 @@ fn a_jvm_is_named() {
     let reason = row["reason"].as_str().unwrap_or_default();
     assert!(reason.contains("JSSE has no native point"), "{reason}");
     java.finish();
+}
+
+/// Its machine maps OpenSSL, too, and leaves TLS to code of its own.
+#[test]
+fn erlang_is_named() {
+    let scene = Scene::new();
+    let home = PathBuf::from(variable("E2E_PACKAGES")).join("usr/lib/erlang");
+    let programs = fs::read_dir(&home).expect("a folder").find_map(|entry| {
+        let folder = entry.expect("an entry").path().join("bin");
+        folder.join("erlexec").exists().then_some(folder)
+    });
+    let programs = programs.expect("Erlang is there");
+    let expression = format!("file:eval({:?}), halt().", script("waits.erl"));
+    let mut command = scene.command(programs.join("erlexec").display().to_string());
+    command
+        .args(["-noshell", "-eval", &expression])
+        .env("ROOTDIR", home)
+        .env("BINDIR", programs)
+        .env("EMU", "beam")
+        .env("PROGNAME", "erl");
+    let mut erlang = Client::new(command).start();
+    let reply = erlang.reply();
+    assert!(scene.server.exchanges().iter().any(|e| e.id == reply.id));
+    let rows = listed(&[erlang.pid()], || {});
+    let row = &rows[0];
+    assert_eq!(row["runtime"], "erlang");
+    assert_eq!(row["state"], "unsupported");
+    assert_eq!(row["hook"], Value::Null);
+    let reason = row["reason"].as_str().unwrap_or_default();
+    assert!(reason.contains("no native function to hook"), "{reason}");
+    erlang.finish();
 }
 
 /// A program whose functions have the form of BoringSSL's, and move ciphertext.

@@ -2,8 +2,10 @@
 //! the clients and the server know. Needs root and runs one test at a time.
 
 mod capture;
+mod containers;
 mod export;
 mod identity;
+mod kubernetes;
 mod library;
 mod lifecycle;
 mod listing;

@@ -1,15 +1,13 @@
 //! What others make of what `llmtap run` sends: their interfaces give back what was sent.
 
 use std::fs;
-use std::net::TcpListener;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::thread;
-use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use llmtap_e2e::server::{free_port, wait};
 use llmtap_e2e::{Call, Scene, Tap, variable};
 use serde_json::{Value, json};
 
@@ -62,22 +60,6 @@ impl Drop for Receiver {
         let _ = Command::new("kill").args(["-KILL", "--", &group]).status();
         let _ = self.child.wait();
     }
-}
-
-/// Asks again and again, for two minutes: what is large is slow to start.
-fn wait<T>(what: &str, ask: impl Fn() -> Option<T>) -> T {
-    for _ in 0..600 {
-        if let Some(answer) = ask() {
-            return answer;
-        }
-        thread::sleep(Duration::from_millis(200));
-    }
-    panic!("waited in vain for {what}");
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("an address").port()
 }
 
 /// `llmtap run`, which also prints what it sends.

@@ -28,9 +28,14 @@ impl Service {
         Self::start(Client::new(command))
     }
 
-    fn go(scene: &Scene) -> Self {
-        let program = Path::new(&variable("E2E_GO")).join("service");
-        let command = scene.command(program.to_string_lossy().into_owned());
+    fn go(scene: &Scene, program: &str, protocol: &str) -> Self {
+        let program = Path::new(&variable("E2E_GO")).join(program);
+        let mut command = scene.command(program.to_string_lossy().into_owned());
+        command.arg(protocol);
+        if protocol == "plain" {
+            let plain = format!("http://{}/v1", scene.server.http());
+            command.env("OPENAI_BASE_URL", plain);
+        }
         Self::start(Client::new(command))
     }
 
@@ -220,7 +225,7 @@ fn alone(service: &Service, tap: &Tap) {
         let call = asking(&spans, question);
         let known = call.text("llmtap.trace.parent.source").to_owned();
         let confidence = match &*known {
-            "thread" => "high",
+            "thread" | "goroutine" => "high",
             "sole_request" => "medium",
             other => panic!("known by {other}"),
         };
@@ -266,19 +271,70 @@ fn one_request_at_a_time_in_node() {
 fn one_request_at_a_time_in_go() {
     let scene = Scene::new();
     let tap = Tap::tail(&["--served"]);
-    let service = Service::go(&scene);
+    let service = Service::go(&scene, "service", "http1");
     service.warm_up();
     alone(&service, &tap);
 }
 
-/// Its threads tell nothing: one runs what others have begun.
-#[test]
-fn several_requests_at_once_in_go() {
+/// Its goroutines tell which request a call is for, whichever of them writes it and whichever
+/// connection carries it.
+fn goroutines(program: &str, protocol: &str) {
     let scene = Scene::new();
     let tap = Tap::tail(&["--served"]);
-    let service = Service::go(&scene);
+    let service = Service::go(&scene, program, protocol);
     service.warm_up();
-    together(&service, &tap);
+    let told = [
+        ("question", "goroutine", "high"),
+        ("another", "goroutine", "high"),
+        ("pass on", "forwarded", "certain"),
+    ];
+    let mut below = Vec::new();
+    for (round, (what, _, _)) in (1..).zip(told) {
+        let of_round = questions(what).into_iter();
+        let of_round: Vec<_> = of_round
+            .map(|(q, trace)| (q, trace + round * 0x1000))
+            .collect();
+        service.ask_all(&of_round);
+        below.extend(of_round);
+    }
+    let started = questions("started");
+    service.ask_all(&started);
+    let pid = service.process.pid();
+    let is_started = |call: &Call| call.asked().starts_with("started");
+    let spans = tap.calls(2 * below.len() + started.len(), |call| {
+        call.pid() == pid && (is_about(call, &below) || is_started(call))
+    });
+    for (question, trace) in &below {
+        let known = told.iter().find(|(what, _, _)| question.starts_with(what));
+        let (_, source, confidence) = known.expect("invariant: one of them");
+        assert_below(&spans, asking(&spans, question), *trace, source, confidence);
+    }
+    // Another goroutine than the one that serves: known only while it is alone.
+    for (question, _) in &started {
+        let source = asking(&spans, question).text("llmtap.trace.parent.source");
+        assert!(source.is_empty() || source == "sole_request", "{source}");
+    }
+}
+
+#[test]
+fn several_requests_at_once_in_go() {
+    goroutines("service", "http1");
+}
+
+#[test]
+fn several_requests_at_once_in_go_over_http2() {
+    goroutines("service", "http2");
+}
+
+#[test]
+fn several_requests_at_once_in_go_without_tls() {
+    goroutines("service", "plain");
+}
+
+#[test]
+fn several_requests_at_once_in_an_old_go() {
+    goroutines("service-1.19", "http1");
+    goroutines("service-1.19", "http2");
 }
 
 #[test]

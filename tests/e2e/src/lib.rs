@@ -15,13 +15,20 @@
 //! | `E2E_AGENTS` | a folder with agents built by Bun |
 //! | `E2E_RUSTLS_AGENTS` | a folder whose `node_modules` has `agents/package.json` |
 //! | `E2E_PACKAGES` | packages of Debian's, unpacked |
+//! | `E2E_ETCD` | the same of etcd |
+//! | `E2E_KUBE_APISERVER` | the API server of Kubernetes |
+//! | `E2E_DEBIAN` | the files of a Debian |
 //!
 //! Tests of large packages are ignored but by `cargo xtask test --agents`.
 
 mod bodies;
 mod call;
 mod client;
+pub mod cluster;
+pub mod container;
+pub mod group;
 mod scene;
+pub mod server;
 mod tap;
 pub mod traces;
 

@@ -59,8 +59,14 @@ impl Tap {
 
     /// Starts `llmtap` with `arguments`, and waits until it is ready.
     pub fn start(arguments: &[&str]) -> Self {
-        let mut child = Command::new(crate::scene::variable("LLMTAP"))
-            .args(arguments)
+        let mut command = Command::new(crate::scene::variable("LLMTAP"));
+        command.args(arguments);
+        Self::of(command)
+    }
+
+    /// Starts `llmtap` by `command`, and waits until it is ready.
+    pub fn of(mut command: Command) -> Self {
+        let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

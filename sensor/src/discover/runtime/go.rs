@@ -15,6 +15,8 @@ use super::super::site::{Code, Placement};
 use super::super::symbols::{self, Symbols};
 use super::{Hooks, Runtime};
 
+mod http;
+
 pub const RUNTIME: Runtime = Runtime {
     symbols: &[],
     examine,
@@ -56,8 +58,9 @@ fn examine(image: &Image<'_>, _: &Symbols) -> Result<Option<Finding>, ImageError
             && hook_write(&mut hooks, text, write, &write_record)?
         {
             for &close in &close {
-                hook_close(&mut hooks, text, close)?;
+                hook_entry(&mut hooks, text, close, Function::GoClose, CLOSE)?;
             }
+            http::hook(&mut hooks, &table, text)?;
             let plan = hooks.into_plan("go", version(image)?, FoundBy::Table);
             return Ok(Some(Finding::Hooks(plan)));
         }
@@ -139,12 +142,19 @@ const fn at_call(address: u64) -> Placement {
     }
 }
 
-fn hook_close(hooks: &mut Hooks<'_>, text: u64, close: Entry) -> Result<(), ImageError> {
-    let bytes = close.code(hooks.image, text)?;
-    let code = close.as_code(hooks.image, text, &bytes);
-    let wanted = Function::GoClose.wanted();
+/// Hooks the beginning of a function, where its arguments are in their registers.
+fn hook_entry(
+    hooks: &mut Hooks<'_>,
+    text: u64,
+    entry: Entry,
+    function: Function,
+    name: &'static str,
+) -> Result<(), ImageError> {
+    let bytes = entry.code(hooks.image, text)?;
+    let code = entry.as_code(hooks.image, text, &bytes);
+    let wanted = function.wanted();
     if let Some(place) = code.cheap(wanted).or_else(|| code.at_entry(wanted)) {
-        hooks.add(Function::GoClose, &place, CLOSE);
+        hooks.add(function, &place, name);
     }
     Ok(())
 }

@@ -13,6 +13,7 @@ fn call(provider: &'static str, model: &str, usage: Usage) -> Call {
         connection: ConnectionId(1),
         role: Role::Client,
         thread: None,
+        goroutine: None,
         context: None,
         operation: "chat".into(),
         provider: provider.into(),

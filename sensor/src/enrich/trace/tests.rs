@@ -52,10 +52,16 @@ impl Host {
     }
 
     fn serve(&mut self, id: u64, thread: u32, sent: Option<&str>) {
+        self.read(id, (thread, None), sent);
+    }
+
+    /// Reads a request, by a thread or, on one, by a goroutine.
+    fn read(&mut self, id: u64, (thread, goroutine): (u32, Option<u32>), sent: Option<&str>) {
         let served = Served {
             id: CallId(id),
             connection: ConnectionId(id),
             thread: Some(thread),
+            goroutine,
             context: sent.and_then(TraceContext::parse),
             began: self.tick(),
             method: "POST".into(),
@@ -92,12 +98,26 @@ impl Host {
         self.tracer.place(&call, &self.origins)
     }
 
+    /// A call of a program of Go.
+    fn go(&mut self, id: u64, thread: u32, goroutine: u32) -> Trace {
+        self.open(id, PID, 40_000, 443);
+        let origin = Origin {
+            language: Some("go".into()),
+            ..Origin::default()
+        };
+        self.tell(id, origin);
+        let mut call = self.made(id, Role::Client, thread, None);
+        call.goroutine = Some(goroutine);
+        self.tracer.place(&call, &self.origins)
+    }
+
     fn made(&mut self, id: u64, role: Role, thread: u32, sent: Option<&str>) -> Call {
         Call {
             id: CallId(id),
             connection: ConnectionId(id),
             role,
             thread: Some(thread),
+            goroutine: None,
             context: sent.and_then(TraceContext::parse),
             operation: "chat".into(),
             provider: "openai".into(),
@@ -235,6 +255,36 @@ fn threads_of_go_tell_nothing() {
         },
     );
     assert_eq!(known(&host.call(4, 1, None)), Some(Known::Sole));
+}
+
+#[test]
+fn goroutines_tell_requests_apart() {
+    let mut host = Host::new();
+    // On whichever thread was free.
+    host.read(1, (7, Some(70)), Some(SENT));
+    host.read(2, (7, Some(71)), None);
+    let (a, b) = (host.go(3, 9, 70), host.go(4, 9, 71));
+    assert_eq!(host.go(5, 7, 72).parent, None, "started by one of them");
+    let (served_b, served_a) = (host.answer(2, 8).unwrap(), host.answer(1, 8).unwrap());
+    assert_below(&a, &served_a, Known::Goroutine);
+    assert_below(&b, &served_b, Known::Goroutine);
+    assert_eq!(host.go(6, 7, 70).parent, None, "it has answered");
+}
+
+#[test]
+fn a_goroutine_with_several_requests_in_hand_tells_nothing() {
+    let mut host = Host::new();
+    host.read(1, (7, Some(70)), None);
+    host.read(2, (7, Some(70)), None);
+    host.read(3, (7, Some(71)), None);
+    assert_eq!(host.go(4, 7, 70).parent, None);
+    host.answer(2, 7);
+    assert_eq!(host.go(5, 7, 70).parent, None, "nor with one of them left");
+    assert_eq!(known(&host.go(6, 7, 71)), Some(Known::Goroutine));
+    host.answer(1, 7);
+    host.read(7, (7, Some(70)), None);
+    let another = host.go(8, 7, 70);
+    assert_eq!(known(&another), Some(Known::Goroutine), "of the same name");
 }
 
 #[test]

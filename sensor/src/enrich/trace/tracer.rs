@@ -21,8 +21,8 @@ const MAX_OF_PROCESS: usize = 1 << 10;
 /// Processes whose ways are remembered while they serve nothing.
 const MAX_PROCESSES: usize = 1 << 12;
 
-/// Threads of one process that are known to have several requests in hand.
-const MAX_THREADS: usize = 1 << 10;
+/// Workers of one process that are known to have several requests in hand.
+const MAX_LOOPS: usize = 1 << 10;
 
 /// Calls under way whose place is remembered; beyond it the oldest are forgotten.
 pub(super) const MAX_CALLS: usize = 1 << 14;
@@ -70,8 +70,15 @@ struct Process {
     steady: u32,
     /// Some request was answered by another thread than the one that read it.
     hands_over: bool,
-    /// Threads that had several requests in hand at once.
-    loops: HashSet<u32>,
+    /// Those that had several requests in hand at once.
+    loops: HashSet<Worker>,
+}
+
+/// What reads a request and, mostly, does what it asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Worker {
+    Thread(u32),
+    Goroutine(u32),
 }
 
 /// The client's end of a call.
@@ -105,12 +112,11 @@ impl Tracer {
         if process.in_hand.len() >= MAX_OF_PROCESS {
             return;
         }
-        let read_by = |id| self.in_hand.get(id).and_then(|h: &InHand| h.served.thread);
-        if let Some(thread) = served.thread
-            && process.loops.len() < MAX_THREADS
-            && process.in_hand.iter().any(|id| read_by(id) == Some(thread))
+        if let Some(worker) = Worker::of(served.thread, served.goroutine)
+            && process.loops.len() < MAX_LOOPS
+            && process.is_busy(worker, &self.in_hand)
         {
-            process.loops.insert(thread);
+            process.loops.insert(worker);
         }
         process.in_hand.push(served.id);
         let in_hand = InHand {
@@ -129,6 +135,12 @@ impl Tracer {
         let in_hand = self.in_hand.remove(&answer.id)?;
         if let Some(process) = self.processes.get_mut(&in_hand.pid) {
             process.in_hand.retain(|id| *id != answer.id);
+            if let Some(worker @ Worker::Goroutine(_)) = in_hand.worker()
+                && !process.is_busy(worker, &self.in_hand)
+            {
+                // Another one may get its name.
+                process.loops.remove(&worker);
+            }
             match (in_hand.served.thread, answer.thread) {
                 (Some(read), Some(wrote)) if read == wrote => {
                     let is_proof = u32::from(!process.in_hand.is_empty());
@@ -231,13 +243,13 @@ impl Tracer {
             let forwarded = only(in_hand().filter(same))?;
             return Some((forwarded.served.id, Known::Forwarded));
         }
-        let own = |h: &&InHand| call.thread.is_some() && h.served.thread == call.thread;
-        // Go runs whatever is ready on whichever thread is free.
-        if origin.language.as_deref() != Some("go")
-            && process.is_told_by(call.thread)
+        let worker = Worker::of(call.thread, call.goroutine);
+        let own = |h: &&InHand| h.worker() == worker;
+        if let Some(worker) = worker
+            && let Some(known) = process.is_told_by(worker, origin)
             && let Some(mine) = only(in_hand().filter(own))
         {
-            return Some((mine.served.id, Known::Thread));
+            return Some((mine.served.id, known));
         }
         let sole = only(in_hand()).map(|sole| (sole.served.id, Known::Sole));
         if sole.is_none() && in_hand().next().is_some() {
@@ -299,10 +311,39 @@ impl Tracer {
 }
 
 impl Process {
-    /// Whether what `thread` does is done for the request that it has read.
-    fn is_told_by(&self, thread: Option<u32>) -> bool {
-        let is_loop = thread.is_none_or(|thread| self.loops.contains(&thread));
-        self.steady >= PROOF && !self.hands_over && !is_loop
+    /// Whether `worker` has read a request that is not answered.
+    fn is_busy(&self, worker: Worker, in_hand: &HashMap<CallId, InHand>) -> bool {
+        let mut all = self.in_hand.iter().filter_map(|id| in_hand.get(id));
+        all.any(|in_hand| in_hand.worker() == Some(worker))
+    }
+
+    /// Whether what `worker` does is done for the request that it has read, and how that is
+    /// known.
+    fn is_told_by(&self, worker: Worker, origin: &Origin) -> Option<Known> {
+        let known = match worker {
+            // One is started for each connection, and runs what serves it.
+            Worker::Goroutine(_) => Known::Goroutine,
+            // Go runs whatever is ready on whichever thread is free.
+            Worker::Thread(_) if origin.language.as_deref() == Some("go") => return None,
+            Worker::Thread(_) if self.steady < PROOF || self.hands_over => return None,
+            Worker::Thread(_) => Known::Thread,
+        };
+        (!self.loops.contains(&worker)).then_some(known)
+    }
+}
+
+impl Worker {
+    /// Where a goroutine is known, its thread says nothing.
+    fn of(thread: Option<u32>, goroutine: Option<u32>) -> Option<Self> {
+        let goroutine = goroutine.map(Self::Goroutine);
+        goroutine.or(thread.map(Self::Thread))
+    }
+}
+
+impl InHand {
+    /// What read it.
+    fn worker(&self) -> Option<Worker> {
+        Worker::of(self.served.thread, self.served.goroutine)
     }
 }
 

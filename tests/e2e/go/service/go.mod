@@ -1,3 +1,3 @@
 module llmtap.test/service
 
-go 1.21
+go 1.18

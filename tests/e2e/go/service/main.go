@@ -1,4 +1,6 @@
 // The service of `clients/service.py`, in Go with `net/http` on both sides; prints its port.
+// With the argument `http2` it asks over HTTP/2. What begins with "started" is asked by another
+// goroutine than the one that serves.
 package main
 
 import (
@@ -28,7 +30,13 @@ func client() *http.Client {
 	if !roots.AppendCertsFromPEM(pem) {
 		log.Fatal("no certificate of an authority")
 	}
-	return &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}}
+	return &http.Client{Transport: &http.Transport{
+		TLSClientConfig:   &tls.Config{RootCAs: roots},
+		ForceAttemptHTTP2: len(os.Args) > 1 && os.Args[1] == "http2",
+		// Requests that are served at once share connections, one after the other.
+		MaxConnsPerHost:     3,
+		MaxIdleConnsPerHost: 3,
+	}}
 }
 
 // What the model says to a question that came with a trace context.
@@ -57,6 +65,17 @@ func ask(model *http.Client, question, traceparent string) ([]byte, error) {
 	return io.ReadAll(reply.Body)
 }
 
+// The same, from a goroutine of its own.
+func askStarted(model *http.Client, question, traceparent string) (said []byte, err error) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		said, err = ask(model, question, traceparent)
+	}()
+	<-done
+	return said, err
+}
+
 func main() {
 	model := client()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -68,7 +87,11 @@ func main() {
 			io.WriteString(w, "well")
 			return
 		}
-		said, err := ask(model, string(question), r.Header.Get("traceparent"))
+		asks := ask
+		if strings.HasPrefix(string(question), "started") {
+			asks = askStarted
+		}
+		said, err := asks(model, string(question), r.Header.Get("traceparent"))
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusBadGateway)
 			return
