@@ -42,6 +42,7 @@ pub const PIPES: u64 = 1 << 34;
 )]
 #[derive(Clone, Copy, Debug)]
 pub struct Connection {
+    /// See [`id`].
     pub id: u64,
     pub position: [u64; 2],
     pub cut: [u64; 2],
@@ -58,8 +59,21 @@ pub struct Connection {
     pub refused: u32,
     /// Payloads whose memory could not be read.
     pub unreadable: u32,
+    /// Calls that moved bytes: what a probe costs, it costs with each of them.
+    pub calls: u64,
 }
-assert_size!(Connection, 72);
+assert_size!(Connection, 80);
+
+/// The id of a connection that begins at `now`, nanoseconds since boot, on a processor.
+pub const fn id(now: u64, processor: u64) -> u64 {
+    (now << 8) | (processor & 0xff)
+}
+
+/// Whether a connection began before `time`, nanoseconds since boot, within two years of it.
+pub const fn began_before(id: u64, time: u64) -> bool {
+    let age = (time << 8).wrapping_sub(id & !0xff);
+    age != 0 && age >> 63 == 0
+}
 
 /// Bits of [`Connection::state`].
 pub mod state {

@@ -16,6 +16,7 @@ pub struct KernelLayout {
     pub known: u32,
     pub task_files: u32,
     pub task_mm: u32,
+    pub task_tgid: u32,
     pub mm_exe_file: u32,
     pub files_fdt: u32,
     pub fdtable_max_fds: u32,
@@ -41,7 +42,6 @@ pub struct KernelLayout {
     pub socket_file: u32,
     /// 0: there are no Unix sockets, or they are in a module.
     pub unix_peer: u32,
-    pub reserved: u32,
 }
 assert_size!(KernelLayout, 112);
 

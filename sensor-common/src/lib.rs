@@ -6,6 +6,7 @@
 
 pub mod conn;
 pub mod filter;
+pub mod idle;
 pub mod layout;
 pub mod loss;
 pub mod record;

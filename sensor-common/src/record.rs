@@ -94,8 +94,9 @@ pub struct Closing {
     /// See [`Connection`](crate::conn::Connection).
     pub refused: u32,
     pub unreadable: u32,
+    pub calls: u64,
 }
-assert_size!(Closing, 40);
+assert_size!(Closing, 48);
 
 /// A connection is over, and what crossed it crossed another one, behind what had crossed
 /// that one by then.
@@ -121,6 +122,10 @@ pub mod process {
     pub const MAP: u32 = 2;
     /// Its last thread is gone.
     pub const EXIT: u32 = 3;
+    /// It connects to a peer for the first time since it is [`watched`](crate::idle).
+    pub const CONNECT: u32 = 4;
+    /// It was forked off another one, with memory of its own.
+    pub const FORK: u32 = 5;
 }
 
 #[repr(C)]
@@ -131,7 +136,7 @@ pub mod process {
 #[derive(Clone, Copy, Debug)]
 pub struct ProcessRecord {
     pub file: FileId,
-    /// Where a mapping begins.
+    /// Where a mapping begins; of [`FORK`](process::FORK), the other process.
     pub address: u64,
     pub kind: u32,
     pub pid: u32,

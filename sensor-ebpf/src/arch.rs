@@ -106,6 +106,7 @@ mod this {
         pub const READV: u64 = 19;
         pub const WRITEV: u64 = 20;
         pub const SENDFILE: u64 = 40;
+        pub const CONNECT: u64 = 42;
         pub const SENDTO: u64 = 44;
         pub const RECVFROM: u64 = 45;
         pub const SENDMSG: u64 = 46;
@@ -197,6 +198,7 @@ mod this {
         pub const READV: u64 = 65;
         pub const WRITEV: u64 = 66;
         pub const SENDFILE: u64 = 71;
+        pub const CONNECT: u64 = 203;
         pub const SENDTO: u64 = 206;
         pub const RECVFROM: u64 = 207;
         pub const SENDMSG: u64 = 211;

@@ -2,8 +2,9 @@
 
 use aya_ebpf::bindings::BPF_ANY;
 use aya_ebpf::helpers::generated::{bpf_get_smp_processor_id, bpf_ktime_get_boot_ns};
-use llmtap_common::conn::{Connection, Key, state};
+use llmtap_common::conn::{self, Connection, Key, began_before, state};
 use llmtap_common::filter;
+use llmtap_common::idle::RELEASED;
 
 use crate::emit;
 use crate::filter::Task;
@@ -25,6 +26,7 @@ pub fn tls_key(task: Task, ssl: u64) -> Key {
     }
 }
 
+/// The connection of a key, if it has one that lives.
 #[inline(always)]
 pub fn find(key: &Key) -> Option<&'static mut Connection> {
     // SAFETY: entries are shared between processors, but of one direction only one thread
@@ -34,10 +36,21 @@ pub fn find(key: &Key) -> Option<&'static mut Connection> {
     (connection.state & state::OVER == 0).then_some(connection)
 }
 
+/// The connection of a TLS object, if it is known without a hole: what it was before its
+/// process was released and taken back is another one.
+#[inline(always)]
+pub fn whole(task: Task, key: &Key) -> Option<&'static mut Connection> {
+    let connection = find(key)?;
+    match maps::trusted_since(task.pid()) {
+        0 | RELEASED => Some(connection),
+        since => (!began_before(connection.id, since)).then_some(connection),
+    }
+}
+
 /// The connection of a TLS object, announced.
 #[inline(always)]
 pub fn tls(task: Task, key: &Key, instruction: u64) -> Option<&'static mut Connection> {
-    let connection = match find(key) {
+    let connection = match whole(task, key) {
         Some(connection) => connection,
         None => begin(task, key, instruction)?,
     };
@@ -50,7 +63,7 @@ pub fn tls(task: Task, key: &Key, instruction: u64) -> Option<&'static mut Conne
 /// The connection of a TLS object, of which is now known that `fd` carries it.
 #[inline(never)]
 pub fn bind(task: Task, key: &Key, instruction: u64, fd: u64) {
-    let connection = match find(key) {
+    let connection = match whole(task, key) {
         Some(connection) => connection,
         None => match begin(task, key, instruction) {
             Some(connection) => connection,
@@ -168,7 +181,7 @@ pub fn begin(task: Task, key: &Key, instruction: u64) -> Option<&'static mut Con
     // SAFETY: takes nothing.
     let processor = unsafe { bpf_get_smp_processor_id() } as u64;
     let connection = Connection {
-        id: (now() << 8) | (processor & 0xff),
+        id: conn::id(now(), processor),
         position: [0; 2],
         cut: [0; 2],
         turn: 0,
@@ -179,6 +192,7 @@ pub fn begin(task: Task, key: &Key, instruction: u64) -> Option<&'static mut Con
         reserved: 0,
         refused: 0,
         unreadable: 0,
+        calls: 0,
     };
     if CONNECTIONS.insert(key, connection, BPF_ANY as u64).is_err() {
         maps::count(|counters| counters.untracked += 1);

@@ -39,6 +39,7 @@ struct Share {
 /// they begin.
 #[inline(always)]
 fn share(connection: &mut Connection, direction: u8, first: u64, length: u64) -> Share {
+    connection.calls += 1;
     let verdict = conn::verdict(connection);
     let turns = connection.direction != direction;
     if turns {
@@ -341,6 +342,7 @@ pub fn closing(connection: &Connection) -> bool {
         (&raw mut (*body).cut).write(connection.cut);
         (&raw mut (*body).refused).write(connection.refused);
         (&raw mut (*body).unreadable).write(connection.unreadable);
+        (&raw mut (*body).calls).write(connection.calls);
     }
     entry.submit(BPF_RB_NO_WAKEUP as u64);
     true
@@ -424,12 +426,13 @@ unsafe fn fact(header: *mut Header, connection: &Connection, kind: u8, length: u
     }
 }
 
-/// Says what a process did, and wakes the reader: it may have to attach in a hurry.
+/// Says what a process did, and wakes the reader: it may have to attach in a hurry. Whether
+/// there was room.
 #[inline(always)]
-pub fn process(kind: u32, pid: u32, file: FileId, address: u64, hurry: bool) {
+pub fn process(kind: u32, pid: u32, file: FileId, address: u64, hurry: bool) -> bool {
     let Some(mut entry) = PROCESSES.reserve::<ProcessRecord>(0) else {
         maps::count(|counters| counters.processes += 1);
-        return;
+        return false;
     };
     *entry = MaybeUninit::new(ProcessRecord {
         file,
@@ -442,4 +445,5 @@ pub fn process(kind: u32, pid: u32, file: FileId, address: u64, hurry: bool) {
     } else {
         BPF_RB_NO_WAKEUP as u64
     });
+    true
 }

@@ -30,6 +30,7 @@ mod hook {
     pub mod aead;
     pub mod go;
     pub mod go_http;
+    pub mod idle;
     pub mod nss;
     pub mod openssl;
     pub mod process;

@@ -5,6 +5,7 @@ use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf};
 use llmtap_common::conn::{Connection, Key};
 use llmtap_common::filter;
+use llmtap_common::idle::{MAX_WATCHED, Peer, Watched};
 use llmtap_common::layout::{FileId, KernelLayout};
 use llmtap_common::loss::{Counters, Place};
 use llmtap_common::site::SiteKey;
@@ -88,6 +89,38 @@ pub static COUNTERS: PerCpuArray<Counters> = PerCpuArray::with_max_entries(1, 0)
 /// How often a probe was called with what its function never is called with.
 #[map]
 static MISFITS: LruHashMap<Place, u64> = LruHashMap::with_max_entries(1 << 10, 0);
+
+/// Processes that make no calls, as far as they are looked at for that.
+#[map]
+static WATCHED: HashMap<u32, Watched> = HashMap::with_max_entries(MAX_WATCHED, 0);
+
+/// Whom they connected to.
+#[map]
+pub static PEERS: LruHashMap<Peer, u8> = LruHashMap::with_max_entries(1 << 14, 0);
+
+/// Whether there is something in `WATCHED`, so that it costs nothing where there is not.
+#[map]
+static WATCHING: Array<u64> = Array::with_max_entries(1, 0);
+
+#[inline(always)]
+pub fn watched(pid: u32) -> Option<Watched> {
+    if WATCHING.get(0).is_none_or(|any| *any == 0) {
+        return None;
+    }
+    // SAFETY: a copy is taken at once.
+    unsafe { WATCHED.get(pid) }.copied()
+}
+
+/// See [`Watched::since`]. Apart, so that it takes no stack of those who ask and then go deep.
+#[inline(never)]
+pub fn trusted_since(pid: u32) -> u64 {
+    watched(pid).map_or(0, |watched| watched.since)
+}
+
+#[inline(always)]
+pub fn forget_watched(pid: u32) {
+    let _ = WATCHED.remove(pid);
+}
 
 /// Counts a call that did not fit.
 #[inline(never)]

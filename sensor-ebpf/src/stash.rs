@@ -33,17 +33,25 @@ pub struct Thread {
 unsafe impl Sync for Thread {}
 
 impl Thread {
-    /// The innermost call in flight.
+    /// The innermost call in flight, of those that began at `since` or later.
     #[inline(always)]
-    pub fn in_flight(&self) -> Option<Call> {
+    pub fn in_flight(&self, since: u64) -> Option<Call> {
         let [one, other] = [self.calls[0].get(), self.calls[1].get()];
-        match (one.ssl, other.ssl) {
-            (0, 0) => None,
-            (_, 0) => Some(one),
-            (0, _) => Some(other),
+        match (one.is_live(since), other.is_live(since)) {
+            (false, false) => None,
+            (true, false) => Some(one),
+            (false, true) => Some(other),
             _ if one.stack < other.stack => Some(one),
             _ => Some(other),
         }
+    }
+
+    /// Forgets what tells the next call's socket.
+    #[inline(always)]
+    pub fn forget_records(&self) {
+        self.wrote.set(Wrote::NONE);
+        let arrived = self.arrived.get();
+        self.arrived.set(Arrived { from: 0, ..arrived });
     }
 }
 
@@ -123,8 +131,16 @@ pub fn begin(task: Task, call: Call) {
     };
     let slot = &thread.calls[(call.function & 1) as usize];
     let before = slot.get();
-    if before.ssl == 0 || call.stack >= before.stack {
+    if !before.is_live(maps::trusted_since(task.pid())) || call.stack >= before.stack {
         slot.set(call);
+    }
+}
+
+impl Call {
+    /// Whether it is in flight. What began before `since` may have returned unseen.
+    #[inline(always)]
+    fn is_live(&self, since: u64) -> bool {
+        self.ssl != 0 && self.began >= since
     }
 }
 

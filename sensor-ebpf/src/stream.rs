@@ -154,6 +154,7 @@ fn join(key: &Key, from: &Connection, into: &mut Connection) -> bool {
     }
     into.refused += from.refused;
     into.unreadable += from.unreadable;
+    into.calls += from.calls;
     let _ = CONNECTIONS.remove(key);
     true
 }

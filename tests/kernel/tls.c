@@ -6,9 +6,10 @@
 //                          OPENAI_BASE_URL, SSL_CERT_FILE, BODY (of the request) and CANARY
 //   tls check FILE NAME... says for each whether FILE, output of llmtap, has both ends
 //   tls clean              says whether libssl, as mapped here, has breakpoints
-//   tls echo KIND SIZE COUNT CPU
+//   tls echo KIND SIZE COUNT CPU [released]
 //                          COUNT round trips of SIZE bytes each way; nanoseconds of one.
-//                          KIND: llm, http (no call), binary (no HTTP)
+//                          KIND: llm, http (no call), binary (no HTTP). With `released`
+//                          others come before, until neither end has breakpoints
 //
 // Results of checks are printed as a Rust test program prints them.
 
@@ -254,26 +255,6 @@ static bool check(const char *output, const struct call *call) {
     return verdict(call->name, found[0] == 1 && found[1] == 1);
 }
 
-static bool clean(void) {
-    FILE *maps = fopen("/proc/self/maps", "r");
-    char line[1000], path[900];
-    unsigned long from, to, offset;
-    bool mapped = false, same = true;
-    while (fgets(line, sizeof line, maps)) {
-        if (!strstr(line, "libssl") || !strstr(line, " r-xp ")) continue;
-        if (sscanf(line, "%lx-%lx %*s %lx %*s %*s %899s", &from, &to, &offset, path) != 4) continue;
-        char *file = malloc(to - from);
-        int fd = open(path, O_RDONLY);
-        ssize_t n = pread(fd, file, to - from, offset);
-        if (n <= 0) die(path);
-        mapped = true;
-        same &= !memcmp(file, (void *)from, n);
-        free(file);
-        close(fd);
-    }
-    return verdict("unload", mapped && same);
-}
-
 int main(int argc, char **argv) {
     const char *mode = argc > 1 ? argv[1] : "";
     if (!strcmp(mode, "call") && argc > 2) {
@@ -287,13 +268,17 @@ int main(int argc, char **argv) {
         for (int i = 3; i < argc; i++) good &= check(output, call_of(argv[i]));
         return !good;
     }
-    if (!strcmp(mode, "clean")) return !clean();
-    if (!strcmp(mode, "echo") && argc == 6) {
-        struct echo echo = {argv[2], atol(argv[3]), atol(argv[4]), atoi(argv[5])};
+    if (!strcmp(mode, "clean")) return !verdict("unload", is_clean());
+    if (!strcmp(mode, "echo") && (argc == 6 || argc == 7)) {
+        struct echo echo = {argv[2], atol(argv[3]), atol(argv[4]), atoi(argv[5]), NULL};
+        echo.state = mmap(NULL, sizeof *echo.state, PROT_READ | PROT_WRITE,
+                          MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        if (echo.state == MAP_FAILED) die("mmap");
+        echo.state->counts = argc == 6;
         run_echo(&echo);
         return 0;
     }
     fprintf(stderr, "usage: tls call NAME... | serve NAME PROGRAM... | check FILE NAME... | clean | "
-                    "echo KIND SIZE COUNT CPU\n");
+                    "echo KIND SIZE COUNT CPU [released]\n");
     return 2;
 }

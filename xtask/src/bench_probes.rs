@@ -2,8 +2,8 @@
 //!
 //! A TLS echo between two processes, pinned to one CPU, runs in three states in turn:
 //! bare; with empty probes at libssl's public functions (what any tracer must at least
-//! cost); with llmtap. The last, the captured share, is measured apart, without a pause
-//! between messages.
+//! cost); with llmtap; and, where it makes no calls, when llmtap has released it. The
+//! captured share is measured apart, without a pause between messages.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
@@ -18,7 +18,7 @@ use crate::{build, install, shell};
 
 #[derive(clap::Args)]
 pub struct Options {
-    /// Rounds, each of all three states; medians are printed
+    /// Rounds, each of all states; medians are printed
     #[arg(long, default_value_t = 5)]
     rounds: usize,
     /// The CPU that the traffic is pinned to; everything else gets the others
@@ -40,9 +40,17 @@ enum State {
     Bare,
     Empty,
     Llmtap,
+    Released,
 }
 
-const STATES: [State; 3] = [State::Bare, State::Empty, State::Llmtap];
+const STATES: [State; 4] = [State::Bare, State::Empty, State::Llmtap, State::Released];
+
+impl State {
+    /// Who makes calls is not released.
+    fn can_be(self, kind: usize) -> bool {
+        self != Self::Released || KINDS[kind] != "llm"
+    }
+}
 
 /// What `tls echo` prints.
 #[derive(Deserialize)]
@@ -90,9 +98,9 @@ impl Bench {
             shell::step(&format!("round {round} of {rounds}"), || {
                 for state in STATES {
                     let _beside = self.enter(state)?;
-                    for (kind, size) in all() {
+                    for (kind, size) in all().filter(|(kind, _)| state.can_be(*kind)) {
                         let (bytes, count) = SIZES[size];
-                        let ns = self.echo(KINDS[kind], bytes, count)?.ns;
+                        let ns = self.echo(KINDS[kind], bytes, count, state)?.ns;
                         taken.entry((kind, size, state)).or_default().push(ns);
                     }
                 }
@@ -100,16 +108,24 @@ impl Bench {
             })?;
         }
         println!(
-            "\nns a round trip (medians of {rounds}); ratio: (llmtap - bare) / (empty - bare)"
+            "\nns a round trip (medians of {rounds}); ratio: (llmtap - bare) / (empty - bare); \
+             rest: released / bare"
         );
         println!(
-            "{:8} {:>8} {:>10} {:>10} {:>10} {:>7}",
-            "traffic", "bytes", "bare", "empty", "llmtap", "ratio"
+            "{:8} {:>8} {:>10} {:>10} {:>10} {:>7} {:>10} {:>7}",
+            "traffic", "bytes", "bare", "empty", "llmtap", "ratio", "released", "rest"
         );
         for (kind, size) in all() {
-            let [bare, empty, llmtap] = STATES.map(|state| median(&taken[&(kind, size, state)]));
+            let of = |state| taken.get(&(kind, size, state)).map(|ns| median(ns));
+            let [bare, empty, llmtap, released] = STATES.map(of);
+            let (Some(bare), Some(empty), Some(llmtap)) = (bare, empty, llmtap) else {
+                bail!("a state was not measured");
+            };
+            let released = released.map_or_else(String::new, |released| {
+                format!(" {released:>10.0} {:>7.3}", released / bare)
+            });
             println!(
-                "{:8} {:>8} {bare:>10.0} {empty:>10.0} {llmtap:>10.0} {:>7.2}",
+                "{:8} {:>8} {bare:>10.0} {empty:>10.0} {llmtap:>10.0} {:>7.2}{released}",
                 KINDS[kind],
                 SIZES[size].0,
                 (llmtap - bare) / (empty - bare)
@@ -137,10 +153,12 @@ impl Bench {
                 wait_for_ready(beside.0.stdout.take().context("piped")?)?;
                 Ok(Some(beside))
             }
-            State::Llmtap => {
+            State::Llmtap | State::Released => {
                 let mut command = elsewhere();
                 command.arg(&self.llmtap);
                 command.args(["tail", "--format", "jsonl", "--content", "off"]);
+                let after = if state == State::Released { "1s" } else { "0s" };
+                command.args(["--release-idle", after]);
                 command.stdout(Stdio::null());
                 Ok(Some(start_sensor(&mut command)?))
             }
@@ -157,12 +175,14 @@ impl Bench {
         others.join(",")
     }
 
-    fn echo(&self, kind: &str, bytes: usize, count: usize) -> Result<Echo> {
-        let output = shell::output(
-            shell::command(&self.tls)
-                .args(["echo", kind])
-                .args([bytes, count, self.cpu].map(|n| n.to_string())),
-        )?;
+    fn echo(&self, kind: &str, bytes: usize, count: usize, state: State) -> Result<Echo> {
+        let mut command = shell::command(&self.tls);
+        command.args(["echo", kind]);
+        command.args([bytes, count, self.cpu].map(|n| n.to_string()));
+        if state == State::Released {
+            command.arg("released");
+        }
+        let output = shell::output(&mut command)?;
         serde_json::from_str(&output).context("tls echo prints JSON")
     }
 
@@ -181,7 +201,7 @@ impl Bench {
                 .stdout(Stdio::null());
             let mut sensor = start_sensor(&mut command)?;
             // Both processes of the echo are seen, each with all the bytes.
-            let sent = 2 * self.echo("llm", bytes, count)?.sent;
+            let sent = 2 * self.echo("llm", bytes, count, State::Llmtap)?.sent;
             let pid = sensor.0.id().to_string();
             shell::run(shell::command("kill").args(["-INT", &pid]))?;
             sensor.0.wait()?;

@@ -111,7 +111,7 @@ fn moved(ctx: &ProbeContext, task: Task, object: u64, plaintext: Plaintext) -> u
     }
     let key = conn::tls_key(task, object);
     let instruction = arch::instruction(ctx.regs);
-    if !has_socket(&key) {
+    if !has_socket(task, &key) {
         bind(task, &key, instruction, object);
     }
     let Some(connection) = conn::tls(task, &key, instruction) else {
@@ -145,8 +145,8 @@ fn moved(ctx: &ProbeContext, task: Task, object: u64, plaintext: Plaintext) -> u
     0
 }
 
-fn has_socket(key: &Key) -> bool {
-    conn::find(key).is_some_and(|connection| connection.state & state::SOCKET != 0)
+fn has_socket(task: Task, key: &Key) -> bool {
+    conn::whole(task, key).is_some_and(|connection| connection.state & state::SOCKET != 0)
 }
 
 /// Finds the socket that a `*Conn` was made of: its first field is a `net.Conn`.

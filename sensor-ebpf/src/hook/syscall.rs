@@ -7,12 +7,14 @@
 use aya_ebpf::macros::raw_tracepoint;
 use aya_ebpf::programs::RawTracePointContext;
 use llmtap_common::conn::Connection;
+use llmtap_common::idle::RELEASED;
 use llmtap_common::record::{READ, WRITE, process};
 
 use crate::arch::{self, Call, number};
 use crate::emit::Buffers;
 use crate::filter::{self, Task};
 use crate::goroutine::{self, Goroutine};
+use crate::hook::idle;
 use crate::maps::{self, FILES, habit};
 use crate::socket;
 use crate::stash::{self, Arrived, Wrote};
@@ -31,9 +33,13 @@ pub fn syscall_exit(ctx: RawTracePointContext) -> u32 {
     let result: i64 = ctx.arg(1);
     if let Some(call) = arch::system_call(ctx.arg(0))
         && call.number < number::END
-        && result >= 0
     {
-        dispatch(&call, ctx.arg(0), result as u64);
+        if call.number == number::CONNECT {
+            let [fd, address, length, _] = call.args;
+            idle::connected(fd, address, length, result);
+        } else if result >= 0 {
+            dispatch(&call, ctx.arg(0), result as u64);
+        }
     }
     0
 }
@@ -242,8 +248,12 @@ fn tls(task: Task, way: Way, address: u64, count: u64, length: u64) {
     let Some(thread) = stash::of(task) else {
         return;
     };
+    let since = maps::trusted_since(task.pid());
+    if since == RELEASED {
+        return thread.forget_records();
+    }
     let wrote = thread.wrote.get();
-    if let Some(call) = thread.in_flight() {
+    if let Some(call) = thread.in_flight(since) {
         // The library itself moves its records.
         conn::bind(task, &conn::tls_key(task, call.ssl), call.instruction, fd);
     } else if transfer.direction == WRITE && wrote.key.object != 0 {
@@ -288,7 +298,8 @@ fn carries(transfer: &Transfer, length: u64) -> bool {
 #[inline(never)]
 fn plain(regs: u64, way: Way, address: u64, count: u64, length: u64) -> bool {
     let task = Task::running();
-    if stash::of(task).is_some_and(|thread| thread.in_flight().is_some()) {
+    let since = maps::trusted_since(task.pid());
+    if stash::of(task).is_some_and(|thread| thread.in_flight(since).is_some()) {
         // The kernel encrypts for the library, which is traced already.
         return false;
     }

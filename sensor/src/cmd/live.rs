@@ -51,6 +51,11 @@ impl Live {
         })
     }
 
+    /// Whether this kernel has probes for single processes.
+    pub fn by_process(&self) -> bool {
+        self.sensor.status().by_process
+    }
+
     /// The files of a process that hold TLS, and what came through each.
     pub fn covered(&self, pid: u32) -> std::io::Result<Vec<probe::Covered>> {
         self.sensor.covered(pid)
@@ -123,7 +128,15 @@ impl Source for Live {
             let (library, path) = (w.library, clean(&w.path.to_string_lossy()));
             format!("{library} in {path}: {}", w.why)
         };
-        withdrawn.into_iter().map(line).collect()
+        let changed = |change: probe::Change| match change {
+            probe::Change::Released(pid) => {
+                format!("process {pid} is released: it is busy, and makes no calls")
+            }
+            probe::Change::TakenBack(pid) => format!("process {pid} is probed again"),
+        };
+        let changes = self.sensor.changes();
+        let changes = changes.into_iter().map(changed);
+        withdrawn.into_iter().map(line).chain(changes).collect()
     }
 
     fn lost_bytes(&self) -> u64 {
@@ -152,6 +165,9 @@ impl Source for Live {
             unreadable,
             untracked,
             processes,
+            released: status.released.now as u64,
+            releases: status.released.ever,
+            taken_back: status.released.taken_back,
         }
     }
 }

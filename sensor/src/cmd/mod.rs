@@ -7,6 +7,7 @@ use std::io::{self, IsTerminal as _};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
@@ -56,6 +57,22 @@ enum Command {
     Doctor(doctor::Arguments),
     /// Print a completion script for a shell
     Completions { shell: clap_complete::Shell },
+}
+
+/// What every command with probes understands of those who make no calls.
+#[derive(Clone, Copy, Debug, Args)]
+struct Releasing {
+    /// Take probes out of busy processes that make no call for so long, until they connect
+    /// to somebody new; 0s: never
+    #[arg(long, value_name = "DURATION", default_value = "60s",
+          value_parser = tail::filter::duration)]
+    release_idle: Duration,
+}
+
+impl Releasing {
+    fn after(self) -> Option<Duration> {
+        Some(self.release_idle).filter(|after| !after.is_zero())
+    }
 }
 
 /// What every command that prints calls understands.

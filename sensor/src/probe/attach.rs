@@ -10,7 +10,6 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
 
 use llmtap_common::site::PAGE;
 
@@ -18,6 +17,7 @@ use super::ProbeError;
 use super::go;
 use super::links::{self, Link};
 use super::load::{self, Programs};
+use super::reach::Reach;
 use super::tally::{Refutation, Tally};
 use crate::discover::process::{FileFacts, tls_files};
 use crate::discover::{Cache, Examined, Exit, Finding, Function, Hook, ImageError};
@@ -30,7 +30,7 @@ const LARGE: u64 = 8 << 20;
 
 /// Tells one file from another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct ImageId {
+pub(super) struct ImageId {
     device: u64,
     inode: u64,
     /// Only where the device does not tell file systems apart.
@@ -39,7 +39,7 @@ struct ImageId {
 
 /// Tells a file from what it was before it was written to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Stamp {
+pub(super) struct Stamp {
     size: u64,
     modified: (i64, i64),
     changed: (i64, i64),
@@ -48,7 +48,7 @@ struct Stamp {
 /// `statfs` of overlayfs.
 const OVERLAYFS: u64 = 0x794c_7630;
 
-fn identify(file: &File) -> io::Result<(ImageId, Stamp)> {
+pub(super) fn identify(file: &File) -> io::Result<(ImageId, Stamp)> {
     let metadata = file.metadata()?;
     let stamp = Stamp {
         size: metadata.len(),
@@ -113,11 +113,11 @@ impl Image {
 }
 
 #[derive(Debug)]
-struct Known {
+pub(super) struct Known {
     stamp: Stamp,
     /// `None`: nothing in it to probe.
-    image: Option<Arc<Image>>,
-    links: Vec<Link>,
+    pub image: Option<Arc<Image>>,
+    pub reach: Reach,
     /// Sweeps over all processes that have ended since one was seen to map it.
     sweeps: u8,
 }
@@ -167,7 +167,7 @@ impl Images {
         let known = Known {
             stamp,
             image,
-            links,
+            reach: Reach::All(links),
             sweeps: 0,
         };
         self.known().insert(id, known);
@@ -206,7 +206,11 @@ impl Images {
         let before = known.remove(&id);
         // It takes time to detach.
         drop(known);
-        links::end(before.into_iter().flat_map(|known| known.links));
+        links::end(
+            before
+                .into_iter()
+                .flat_map(|known| known.reach.into_links()),
+        );
         true
     }
 
@@ -257,9 +261,9 @@ impl Images {
         let place = known.values_mut().find(is_it);
         let Some(place) = place else { return };
         place.image = Some(bare);
-        let links = std::mem::take(&mut place.links);
+        let reach = std::mem::take(&mut place.reach);
         drop(known);
-        end_aside(links);
+        links::end_aside(reach.into_links());
     }
 
     /// All processes were looked at, and what they map was covered: what is left over for long
@@ -270,11 +274,11 @@ impl Images {
             let is_left = known.sweeps >= SWEEPS;
             known.sweeps = known.sweeps.saturating_add(1);
             if is_left {
-                links.append(&mut known.links);
+                links.extend(std::mem::take(&mut known.reach).into_links());
             }
             !is_left
         });
-        end_aside(links);
+        links::end_aside(links);
     }
 
     pub fn all(&self) -> Vec<Arc<Image>> {
@@ -287,7 +291,7 @@ impl Images {
 
     pub fn detach(&self) {
         let all = std::mem::take(&mut *self.known());
-        links::end(all.into_values().flat_map(|known| known.links));
+        links::end(all.into_values().flat_map(|known| known.reach.into_links()));
     }
 
     fn findings(&self) -> MutexGuard<'_, Cache> {
@@ -295,33 +299,21 @@ impl Images {
     }
 
     /// What another thread left behind in a panic is as good as before.
-    fn known(&self) -> MutexGuard<'_, HashMap<ImageId, Known>> {
+    pub(super) fn known(&self) -> MutexGuard<'_, HashMap<ImageId, Known>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Ends links while others go on with what is more urgent: it takes time. Where no thread is
-/// to be had they end here, as what was to run is dropped.
-fn end_aside(links: Vec<Link>) {
-    if !links.is_empty() {
-        let thread = thread::Builder::new().name("llmtap-detach".into());
-        let _ = thread.spawn(move || links::end(links));
-    }
-}
-
-fn attach(
+pub(super) fn attach(
     programs: &mut Programs,
     file: &File,
     path: &Path,
     finding: Finding,
 ) -> (Image, Vec<Link>) {
-    // This name leads to the open file, even if it has none of its own any more.
-    let target = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
-    let mut links = vec![];
-    let mut failures = vec![];
+    let (mut links, mut failures) = (vec![], vec![]);
     if let Finding::Hooks(plan) = &finding {
         for hook in &plan.hooks {
-            match attach_hook(programs, &target, hook) {
+            match attach_hook(programs, file, hook, None) {
                 Ok(attached) => links.extend(attached),
                 Err(error) => failures.push(error),
             }
@@ -335,12 +327,15 @@ fn attach(
     (image, links)
 }
 
-/// All probes of a hook, or none.
-fn attach_hook(
+/// All probes of a hook, or none; in one process or in every one.
+pub(super) fn attach_hook(
     programs: &mut Programs,
-    target: &Path,
+    file: &File,
     hook: &Hook,
+    process: Option<u32>,
 ) -> Result<Vec<Link>, ProbeError> {
+    // This name leads to the open file, even if it has none of its own any more.
+    let target = &PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
     let Some(entry) = load::entry_program(hook.function) else {
         return Ok(vec![]);
     };
@@ -355,9 +350,9 @@ fn attach_hook(
             Exit::Return => std::slice::from_ref(&hook.entry),
             Exit::Sites(sites) => sites,
         };
-        links.extend(programs.probe(program, target, sites)?);
+        links.extend(programs.probe(program, target, sites, process)?);
     }
-    links.extend(programs.probe(entry, target, std::slice::from_ref(&hook.entry))?);
+    links.extend(programs.probe(entry, target, std::slice::from_ref(&hook.entry), process)?);
     Ok(links)
 }
 

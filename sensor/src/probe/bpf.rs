@@ -132,8 +132,13 @@ pub fn load_program(
     Ok(Program { fd, at_return })
 }
 
-/// Probes at all the offsets of a file, in every process, or at none.
-pub fn link(program: &Program, file: &CStr, offsets: &[u64]) -> io::Result<OwnedFd> {
+/// Probes at all the offsets of a file, in `process` or in every one, or at none.
+pub fn link(
+    program: &Program,
+    file: &CStr,
+    offsets: &[u64],
+    process: Option<u32>,
+) -> io::Result<OwnedFd> {
     // Where there is no descriptor left for the link, kernels before 6.11 free probes that
     // are in use (CVE-2024-47675).
     drop(program.fd.try_clone()?);
@@ -148,6 +153,7 @@ pub fn link(program: &Program, file: &CStr, offsets: &[u64]) -> io::Result<Owned
         offsets: address(offsets),
         cnt: count(offsets)?,
         multi_flags,
+        pid: process.unwrap_or(0),
         ..LinkCreate::default()
     };
     // SAFETY: name and offsets outlive the call.

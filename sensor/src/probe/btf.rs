@@ -29,6 +29,7 @@ fn layout(btf: &Btf<'_>) -> Option<KernelLayout> {
         known: 1,
         task_files: btf.offset("task_struct", "files")?,
         task_mm: btf.offset("task_struct", "mm")?,
+        task_tgid: btf.offset("task_struct", "tgid")?,
         mm_exe_file: btf.offset("mm_struct", "exe_file")?,
         files_fdt: btf.offset("files_struct", "fdt")?,
         fdtable_max_fds: btf.offset("fdtable", "max_fds")?,
@@ -54,7 +55,6 @@ fn layout(btf: &Btf<'_>) -> Option<KernelLayout> {
         sock_socket: btf.offset("sock", "sk_socket")?,
         socket_file: btf.offset("socket", "file")?,
         unix_peer: btf.offset("unix_sock", "peer").unwrap_or(0),
-        reserved: 0,
     })
 }
 

@@ -179,6 +179,12 @@ impl Connections {
         self.by_id.get(&id).copied()
     }
 
+    /// The process of a connection, by the kernel's id.
+    pub fn owner(&self, kernel: u64) -> Option<u32> {
+        let (pid, _) = self.by_kernel.get(&kernel)?.owner?;
+        Some(pid)
+    }
+
     pub fn len(&self) -> usize {
         self.by_kernel.len()
     }
@@ -413,6 +419,7 @@ mod tests {
             cut: [0, 6],
             refused: 0,
             unreadable: 0,
+            calls: 0,
         };
         connections.close(9, &end, 5, &mut sink);
         drop(sink);

@@ -56,6 +56,15 @@ pub fn end(links: impl IntoIterator<Item = Link>) {
     });
 }
 
+/// Ends links while others go on with what is more urgent: it takes time. Where no thread is
+/// to be had they end here, as what was to run is dropped.
+pub fn end_aside(links: Vec<Link>) {
+    if !links.is_empty() {
+        let thread = thread::Builder::new().name("llmtap-detach".into());
+        let _ = thread.spawn(move || end(links));
+    }
+}
+
 /// Lets this process have as many descriptors as it may: each link is one.
 pub fn allow_many() -> io::Result<()> {
     let limit = getrlimit(Resource::Nofile);

@@ -2,9 +2,11 @@
 //!
 //! In: the eBPF object. Out: [`Programs`]. Must not know: files of processes.
 
+use std::num::NonZeroU32;
 use std::path::Path;
 
 use aya::maps::{Map, MapData};
+use aya::programs::raw_trace_point::RawTracePointLinkId;
 use aya::programs::uprobe::UProbeScope;
 use aya::programs::{Program, ProgramError, RawTracePoint, UProbe};
 use aya::sys::SyscallError;
@@ -15,7 +17,7 @@ use zerocopy::IntoBytes;
 
 use super::links::{self, Link};
 use super::multi::Multi;
-use super::{Options, Pids, ProbeError, btf};
+use super::{Options, Pids, ProbeError, btf, process};
 use crate::discover::{Exit, Function, Site};
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/llmtap-ebpf"));
@@ -26,6 +28,9 @@ const TRACEPOINTS: [(&str, &str); 3] = [
     ("process_exit", "sched_process_exit"),
     ("syscall_exit", "sys_exit"),
 ];
+
+/// The same, attached only while it is wanted.
+const FORKS: (&str, &str) = ("process_fork", "task_newtask");
 
 const PROBES: [&str; 25] = [
     "aead_seal",
@@ -105,6 +110,8 @@ pub struct Programs {
     multi: Option<Multi>,
     /// Whether this kernel's types are known, which sockets and new files need.
     pub layout: bool,
+    /// While new processes are reported.
+    forks: Option<RawTracePointLinkId>,
 }
 
 impl Programs {
@@ -123,7 +130,7 @@ impl Programs {
         if multi.is_none() {
             load_probes(&mut ebpf)?;
         }
-        for (name, _) in TRACEPOINTS {
+        for (name, _) in TRACEPOINTS.into_iter().chain([FORKS]) {
             let program: &mut RawTracePoint = program(&mut ebpf, name)?;
             program.load().map_err(|source| rejected(name, source))?;
         }
@@ -131,6 +138,7 @@ impl Programs {
             ebpf,
             multi,
             layout: layout.is_some(),
+            forks: None,
         })
     }
 
@@ -145,9 +153,32 @@ impl Programs {
         Ok(())
     }
 
+    /// Whether probes can be set for single processes.
+    pub fn by_process(&self) -> bool {
+        let by_process = self.multi.as_ref().is_some_and(|multi| multi.by_process);
+        by_process && self.layout && process::has_numbers_of_host()
+    }
+
+    /// From now on new processes are reported, too, or are no more.
+    pub fn report_forks(&mut self, wanted: bool) -> Result<(), ProbeError> {
+        if self.forks.is_some() == wanted {
+            return Ok(());
+        }
+        let (name, tracepoint) = FORKS;
+        let program: &mut RawTracePoint = program(&mut self.ebpf, name)?;
+        let failed = |source| ProbeError::Tracepoint { tracepoint, source };
+        match self.forks.take() {
+            Some(link) => program.detach(link).map_err(failed),
+            None => {
+                self.forks = Some(program.attach(tracepoint).map_err(failed)?);
+                Ok(())
+            }
+        }
+    }
+
     /// Ends what [`Self::attach_tracepoints`] began.
     pub fn detach_tracepoints(&mut self) {
-        for (name, _) in TRACEPOINTS {
+        for (name, _) in TRACEPOINTS.into_iter().chain([FORKS]) {
             let program: Result<&mut RawTracePoint, _> = program(&mut self.ebpf, name);
             if let Ok(program) = program {
                 // At the latest it goes with this process.
@@ -156,28 +187,31 @@ impl Programs {
         }
     }
 
-    /// Sets probes at all `sites` of a file, or at none.
+    /// Sets probes at all `sites` of a file, or at none; in one process or in every one.
     pub fn probe(
         &mut self,
         name: &'static str,
         file: &Path,
         sites: &[Site],
+        process: Option<u32>,
     ) -> Result<Vec<Link>, ProbeError> {
         let Some(multi) = &self.multi else {
             return sites
                 .iter()
-                .map(|site| self.probe_one(name, file, site))
+                .map(|site| self.probe_one(name, file, site, process))
                 .collect();
         };
         let offsets: Vec<u64> = sites.iter().map(|site| site.offset).collect();
         let Some(first) = offsets.first() else {
             return Ok(vec![]);
         };
-        let link = multi.link(name, file, &offsets).map_err(|io_error| {
-            // The kernel doesn't say which of them it was.
-            let call = "bpf_link_create";
-            not_attached(name, *first, SyscallError { call, io_error }.into())
-        })?;
+        let link = multi
+            .link(name, file, &offsets, process)
+            .map_err(|io_error| {
+                // The kernel doesn't say which of them it was.
+                let call = "bpf_link_create";
+                not_attached(name, *first, SyscallError { call, io_error }.into())
+            })?;
         Ok(vec![Link::Many(link, offsets.len())])
     }
 
@@ -186,10 +220,15 @@ impl Programs {
         name: &'static str,
         file: &Path,
         site: &Site,
+        process: Option<u32>,
     ) -> Result<Link, ProbeError> {
         let probe: &mut UProbe = program(&mut self.ebpf, name)?;
+        let scope = match process.and_then(NonZeroU32::new) {
+            Some(pid) => UProbeScope::OneProcess(pid),
+            None => UProbeScope::AllProcesses,
+        };
         let attached = probe
-            .attach(site.offset, file, UProbeScope::AllProcesses)
+            .attach(site.offset, file, scope)
             .and_then(|link| probe.take_link(link));
         attached
             .map(Link::One)

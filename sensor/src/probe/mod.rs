@@ -6,6 +6,7 @@
 //! ```text
 //! load (programs, maps) -> watch (processes) -> attach (a file once) -> links
 //! spool (the ring) -> record (bytes to types) -> connections -> Event
+//! habits (who called, who is busy) -> idle (who is worth it) -> release -> reach (links)
 //! ```
 //!
 //! Everything attached belongs to file descriptors of this process, so that nothing stays
@@ -40,13 +41,18 @@ mod error;
 #[doc(hidden)]
 pub mod fuzz;
 mod go;
+mod habits;
+mod hooked;
+mod idle;
 mod links;
 mod load;
 mod multi;
 mod origin;
 mod pending;
 mod process;
+mod reach;
 mod record;
+mod release;
 mod sensor;
 mod spool;
 mod status;
@@ -61,7 +67,7 @@ pub use attach::Image;
 pub use clock::{clock_offset, now};
 pub use error::ProbeError;
 pub use sensor::Sensor;
-pub use status::{Covered, Loss, Status};
+pub use status::{Change, Covered, Loss, Released, Status};
 pub use tally::{Judgement, Refutation};
 pub use trial::Withdrawn;
 pub use witness::Seen;
@@ -89,6 +95,9 @@ pub struct Options {
     /// How often it is looked which files are still mapped: one that no process maps, twice in
     /// a row, loses its probes, which keep a deleted one on its disk.
     pub sweep_every: Duration,
+    /// How long a busy process makes no call until its probes are taken away, for as long as it
+    /// connects to nobody new; `None`: they never are.
+    pub release_idle: Option<Duration>,
 }
 
 /// Which processes. This one is never traced.
@@ -98,6 +107,21 @@ pub enum Pids {
     Every,
     Except(Vec<u32>),
     Only(Vec<u32>),
+}
+
+/// Unless somebody says otherwise.
+pub const RELEASE_IDLE: Duration = Duration::from_secs(60);
+
+impl Pids {
+    /// Whether a process is traced.
+    fn want(&self, pid: u32) -> bool {
+        pid != std::process::id()
+            && match self {
+                Self::Every => true,
+                Self::Except(pids) => !pids.contains(&pid),
+                Self::Only(pids) => pids.contains(&pid),
+            }
+    }
 }
 
 impl Default for Options {
@@ -110,6 +134,7 @@ impl Default for Options {
             multi: true,
             findings: None,
             sweep_every: Duration::from_secs(300),
+            release_idle: Some(RELEASE_IDLE),
         }
     }
 }

@@ -27,6 +27,8 @@ use super::bpf::{self, Program};
 #[derive(Debug)]
 pub struct Multi {
     programs: HashMap<&'static str, Program>,
+    /// Whether a link can be limited to a process.
+    pub by_process: bool,
 }
 
 impl Multi {
@@ -35,21 +37,35 @@ impl Multi {
         let mut object = relocated(object, ebpf)?;
         let types = load_types(&mut object)?;
         let mut programs = HashMap::new();
+        let mut by_process = false;
         for name in names {
             let program = load(&object, &types, name)?;
-            if programs.is_empty() && !is_linkable(&program) {
-                return None;
+            if programs.is_empty() {
+                if !is_linkable(&program) {
+                    return None;
+                }
+                by_process = is_linkable_by_process(&program);
             }
             programs.insert(*name, program);
         }
-        Some(Self { programs })
+        Some(Self {
+            programs,
+            by_process,
+        })
     }
 
-    /// Probes at all the offsets of a file, which is found by its name, or at none.
-    pub fn link(&self, program: &str, file: &Path, offsets: &[u64]) -> io::Result<OwnedFd> {
+    /// Probes at all the offsets of a file, which is found by its name, or at none; in one
+    /// process or in every one.
+    pub fn link(
+        &self,
+        program: &str,
+        file: &Path,
+        offsets: &[u64],
+        process: Option<u32>,
+    ) -> io::Result<OwnedFd> {
         let program = self.programs.get(program).ok_or(Errno::NOENT)?;
         let file = CString::new(file.as_os_str().as_bytes())?;
-        bpf::link(program, &file, offsets)
+        bpf::link(program, &file, offsets, process)
     }
 }
 
@@ -97,6 +113,17 @@ fn load(object: &Object, types: &OwnedFd, name: &str) -> Option<Program> {
 /// Whether the kernel links the program: the file is what it looks at last, and then it says
 /// of a folder what it says of nothing else.
 fn is_linkable(program: &Program) -> bool {
-    let refused = bpf::link(program, c"/", &[0]).err();
-    refused.and_then(|error| error.raw_os_error()) == Some(Errno::BADF.raw_os_error())
+    refusal(bpf::link(program, c"/", &[0], None)) == Some(Errno::BADF)
+}
+
+/// Whether a link that is limited to a process sees all of its threads. Where it sees only
+/// the first one (6.6, until it was mended in 6.6.33), numbers that no process can have are
+/// looked up as any other.
+fn is_linkable_by_process(program: &Program) -> bool {
+    let nobody = Some(u32::MAX);
+    refusal(bpf::link(program, c"/proc/self/exe", &[0], nobody)) == Some(Errno::INVAL)
+}
+
+fn refusal(link: io::Result<OwnedFd>) -> Option<Errno> {
+    Errno::from_io_error(&link.err()?)
 }

@@ -276,6 +276,7 @@ mod tests {
             cut: [0; 2],
             refused: 0,
             unreadable: 0,
+            calls: 0,
         };
         assert!(!pending.takes(&header(7, WRITE, 0), &Record::Close(end)));
         assert_eq!(released(&mut pending), "open 7 7:0@0+3 7:0@3+3");

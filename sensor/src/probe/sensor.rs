@@ -10,10 +10,11 @@ use llmtap_common::conn::Connection;
 use llmtap_common::record::Closing;
 
 use super::attach::{Image, Images};
+use super::habits::Habits;
 use super::load::Programs;
 use super::record;
 use super::spool::{self, Spool};
-use super::status::{Covered, Loss, Status};
+use super::status::{Change, Covered, Loss, Status};
 use super::tables::{Connections, Losses, Misfits};
 use super::teller::Teller;
 use super::trial::{Trial, Withdrawn};
@@ -32,8 +33,10 @@ pub struct Sensor {
     teller: Teller,
     trial: Trial,
     gone: Vec<Gone>,
+    habits: Habits,
     /// Whether sockets and new files can be followed.
     sockets: bool,
+    by_process: bool,
     stage: Stage,
 }
 
@@ -60,7 +63,7 @@ impl Sensor {
     /// Loads and attaches. When it returns, all that runs at this moment is covered.
     pub fn start(options: &Options) -> Result<Self, ProbeError> {
         let mut programs = Programs::load(options)?;
-        let sockets = programs.layout;
+        let (sockets, by_process) = (programs.layout, programs.by_process());
         let losses = Arc::new(Losses::of(&mut programs)?);
         let events = Spool::start(programs.map("EVENTS")?, options.backlog_bytes)
             .map_err(ProbeError::Thread)?;
@@ -69,17 +72,20 @@ impl Sensor {
         let directory = options.findings.as_deref();
         let findings = directory.map_or_else(Cache::in_memory, Cache::in_directory);
         let images = Images::new(findings);
-        let mut coverage = Coverage::new(programs, Arc::clone(&losses), images, options)?;
+        let (mut coverage, news) = Coverage::new(programs, Arc::clone(&losses), images, options)?;
         coverage.begin()?;
+        let span = options.release_idle.filter(|_| by_process);
         Ok(Self {
-            watch: Watch::start(coverage).map_err(ProbeError::Thread)?,
+            watch: Watch::start(coverage, news).map_err(ProbeError::Thread)?,
             events,
             kernel,
             losses,
             teller: Teller::default(),
             trial,
             gone: vec![],
+            habits: Habits::new(span, clock::boot_time()),
             sockets,
+            by_process,
             stage: Stage::Running,
         })
     }
@@ -111,6 +117,7 @@ impl Sensor {
         if !is_over {
             let (processes, images) = (&mut self.teller.processes, self.watch.images());
             self.trial.look(clock::boot_time(), processes, images);
+            self.report();
         }
         self.settle(sink);
         false
@@ -119,6 +126,11 @@ impl Sensor {
     /// Files that lost their hooks since the last time, because what came was no plaintext.
     pub fn withdrawn(&mut self) -> Vec<Withdrawn> {
         self.trial.news()
+    }
+
+    /// Who was released or taken back since the last time.
+    pub fn changes(&mut self) -> Vec<Change> {
+        self.habits.changes()
     }
 
     /// Takes all probes away. What has come until then can still be drained; at its end
@@ -132,8 +144,12 @@ impl Sensor {
 
     /// What may be left out of a connection from now on.
     pub fn set_verdict(&mut self, connection: ConnectionId, verdict: Verdict) {
-        if let Some(id) = self.teller.connections.kernel_id(connection) {
+        let connections = &self.teller.connections;
+        if let Some(id) = connections.kernel_id(connection) {
             self.kernel.decide(id, verdict);
+            if verdict == Verdict::Wanted {
+                self.habits.called(connections.owner(id));
+            }
         }
     }
 
@@ -144,12 +160,14 @@ impl Sensor {
             connections: self.teller.connections.len(),
             lost_bytes: self.teller.connections.lost(),
             sockets: self.sockets,
+            by_process: self.by_process,
             loss: Loss {
                 refused: self.teller.refused,
                 unreadable: self.teller.unreadable,
                 untracked: counters.untracked,
                 processes: counters.processes,
             },
+            released: self.habits.released(),
         }
     }
 
@@ -163,6 +181,7 @@ impl Sensor {
                 .map(|image| self.teller.witness.seen(pid, &image.tally))
                 .unwrap_or_default(),
             image,
+            is_released: self.habits.is_released(pid),
         };
         Ok(files.into_iter().map(covered).collect())
     }
@@ -186,13 +205,35 @@ impl Sensor {
     fn drain_news(&mut self) {
         for news in self.watch.news() {
             match news {
-                News::Executed(pid, identity) => self.teller.processes.executed(pid, identity),
+                News::Executed(pid, identity) => {
+                    self.habits.gone(pid);
+                    self.teller.processes.executed(pid, identity);
+                }
                 // A sweep that is under way may be past its last record.
                 News::Exited(pid) => self.gone.push(Gone {
                     pid,
                     sweeps: self.events.sweeps().saturating_add(2),
                 }),
+                News::Released(pid) => self.habits.was_released(pid),
+                News::TakenBack(pid) => self.habits.was_taken_back(pid),
             }
+        }
+    }
+
+    /// Says, now and then, which processes made calls and which were busy.
+    fn report(&mut self) {
+        let now = clock::boot_time();
+        if !self.habits.is_time(now) {
+            return;
+        }
+        let mut moves = self.teller.witness.moves();
+        for connection in self.kernel.iter().filter(|c| c.instruction != 0) {
+            let moved = moves.entry(connection.pid).or_insert(0);
+            *moved = moved.saturating_add(connection.calls);
+        }
+        let report = self.habits.report(now, moves);
+        if let Err(report) = self.watch.report(report) {
+            self.habits.keep(report);
         }
     }
 
@@ -212,6 +253,7 @@ impl Sensor {
     }
 
     fn exited(&mut self, pid: u32, sink: &mut dyn FnMut(Event<'_>)) {
+        self.habits.gone(pid);
         self.teller.processes.exited(pid);
         self.teller.witness.exited(pid);
         for (id, key) in self.teller.connections.of_process(pid) {
@@ -242,5 +284,6 @@ fn closing(connection: &Connection) -> Closing {
         cut: connection.cut,
         refused: connection.refused,
         unreadable: connection.unreadable,
+        calls: connection.calls,
     }
 }

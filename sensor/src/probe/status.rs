@@ -18,7 +18,27 @@ pub struct Status {
     pub lost_bytes: u64,
     /// Whether sockets and new files can be followed, which needs the kernel's types.
     pub sockets: bool,
+    /// Whether this kernel has probes for single processes.
+    pub by_process: bool,
     pub loss: Loss,
+    pub released: Released,
+}
+
+/// Processes whose probes were taken away because they made no calls.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Released {
+    pub now: usize,
+    /// How often that was done.
+    pub ever: u64,
+    /// How often a process got them back.
+    pub taken_back: u64,
+}
+
+/// What became of a process that made no calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    Released(u32),
+    TakenBack(u32),
 }
 
 /// Why something was lost.
@@ -42,6 +62,9 @@ pub struct Covered {
     /// What is attached to it; `None`: it was not looked at for probes yet.
     pub image: Option<Arc<Image>>,
     pub seen: Seen,
+    /// Whether the process was released: its probes are not in it, until it connects to
+    /// somebody new.
+    pub is_released: bool,
 }
 
 impl Covered {

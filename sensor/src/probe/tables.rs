@@ -5,6 +5,7 @@
 use aya::maps::{Array, HashMap, MapData, PerCpuArray};
 use llmtap_common::conn::{Connection, Key};
 use llmtap_common::filter;
+use llmtap_common::idle::Watched;
 use llmtap_common::layout::FileId;
 use llmtap_common::loss::{Counters, Place};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
@@ -77,6 +78,32 @@ impl Files {
         for file in &all {
             let _ = self.0.remove(file);
         }
+    }
+}
+
+/// Processes that make no calls, as far as the kernel half looks at them for that.
+pub struct WatchedProcesses {
+    by_pid: HashMap<MapData, u32, [u8; size_of::<Watched>()]>,
+    /// Whether there are any.
+    any: Array<MapData, u64>,
+}
+
+impl WatchedProcesses {
+    pub fn of(programs: &mut Programs) -> Result<Self, ProbeError> {
+        Ok(Self {
+            by_pid: programs.map("WATCHED")?,
+            any: programs.map("WATCHING")?,
+        })
+    }
+
+    /// Whether there was room.
+    pub fn set(&mut self, pid: u32, watched: &Watched) -> bool {
+        // Once on, it stays on: what it saves is for hosts without such processes.
+        self.any.set(0, 1, 0).is_ok() && self.by_pid.insert(pid, bytes(watched), 0).is_ok()
+    }
+
+    pub fn forget(&mut self, pid: u32) {
+        let _ = self.by_pid.remove(&pid);
     }
 }
 

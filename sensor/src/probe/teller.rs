@@ -88,13 +88,13 @@ impl Teller {
             }
             Record::Close(end) => {
                 self.count(&end);
-                self.witness.close(header.connection);
+                self.witness.close(header.connection, end.calls);
                 self.connections
                     .close(header.connection, &end, header.at, sink);
             }
             Record::ServerName(name) => self.connections.update(header, server_name(name), sink),
             Record::Join(_) => {
-                self.witness.close(header.connection);
+                self.witness.close(header.connection, 0);
                 self.connections.absorb(header.connection, header.at, sink);
             }
         }

@@ -15,7 +15,7 @@ use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -23,9 +23,11 @@ use aya::maps::{MapData, RingBuf};
 use llmtap_common::record::{ProcessRecord, process as happened};
 
 use super::aside::{Aside, Open};
-use super::attach::Images;
+use super::attach::{Images, identify};
+use super::idle::Report;
 use super::load::Programs;
 use super::process::{self, Identity};
+use super::release::{Field, Release};
 use super::spool::{self, hasten};
 use super::tables::{Files, Losses};
 use super::{Options, Pids, ProbeError, record};
@@ -49,6 +51,10 @@ pub enum News {
     /// It runs another program.
     Executed(u32, Identity),
     Exited(u32),
+    /// It has no probes now.
+    Released(u32),
+    /// It has them again.
+    TakenBack(u32),
 }
 
 /// Who sets probes.
@@ -65,6 +71,9 @@ pub struct Coverage {
     /// `None` at the start, which waits for everything.
     aside: Option<Aside>,
     pids: Pids,
+    /// `None`: nobody is ever released.
+    release: Option<Release>,
+    news: SyncSender<News>,
     sweep: Option<Sweep>,
     /// When the last one began, and the time between two.
     swept: Instant,
@@ -86,8 +95,12 @@ impl Coverage {
         losses: Arc<Losses>,
         images: Images,
         options: &Options,
-    ) -> Result<Self, ProbeError> {
-        Ok(Self {
+    ) -> Result<(Self, Receiver<News>), ProbeError> {
+        let after = options.release_idle.filter(|_| programs.by_process());
+        let pids = || options.pids.clone();
+        let release = after.map(|after| Release::new(&mut programs, pids(), after));
+        let (sender, news) = sync_channel(WAITING);
+        let coverage = Self {
             ring: programs.map("PROCESSES")?,
             files: Files::of(&mut programs)?,
             images: Arc::new(images),
@@ -95,12 +108,15 @@ impl Coverage {
             lost: 0,
             saved: Instant::now(),
             aside: None,
-            pids: options.pids.clone(),
+            pids: pids(),
+            release: release.transpose()?,
+            news: sender,
             sweep: None,
             swept: Instant::now(),
             sweep_every: options.sweep_every,
             programs,
-        })
+        };
+        Ok((coverage, news))
     }
 
     /// Covers what runs, and what the next process is likely to map.
@@ -152,15 +168,34 @@ impl Coverage {
         }
     }
 
-    /// Whether the file could be looked at.
+    /// Whether the file could be looked at, and whoever else maps it needs no look.
     fn cover(&mut self, pid: u32, mapped: &maps::MappedFile) -> bool {
-        let Ok(file) = mapped.open(pid) else {
-            return false;
-        };
-        if let Some(file) = file {
-            self.cover_file(file, mapped.path.clone());
+        match mapped.open(pid) {
+            Ok(Some(file)) => self.cover_for(pid, file, mapped.path.clone()),
+            Ok(None) => true,
+            Err(_) => false,
         }
-        true
+    }
+
+    /// Covers a file that a process maps. Whether whoever else maps it needs no look.
+    fn cover_for(&mut self, pid: u32, file: File, path: PathBuf) -> bool {
+        let id = identify(&file);
+        self.cover_file(file, path);
+        let (Ok((id, _)), Some((release, mut field))) = (id, self.release()) else {
+            return true;
+        };
+        !release.mapped(pid, id, &mut field)
+    }
+
+    /// Who takes probes out of processes, and out of what.
+    fn release(&mut self) -> Option<(&mut Release, Field<'_>)> {
+        let field = Field {
+            programs: &mut self.programs,
+            images: &self.images,
+            files: &mut self.files,
+            news: &self.news,
+        };
+        Some((self.release.as_mut()?, field))
     }
 
     /// Covers a file, at once or when it was looked at.
@@ -184,7 +219,7 @@ impl Coverage {
     }
 
     /// Handles what has come, and says how much that was.
-    fn drain(&mut self, news: &SyncSender<News>) -> usize {
+    fn drain(&mut self) -> usize {
         let mut handled: usize = 0;
         loop {
             let next = self.ring.next();
@@ -192,18 +227,27 @@ impl Coverage {
                 return handled;
             };
             handled = handled.saturating_add(1);
-            let Some(record) = record else { continue };
-            match record.kind {
-                happened::EXEC => {
-                    let identity = process::identity(record.pid);
-                    let _ = news.try_send(News::Executed(record.pid, identity));
-                    self.executed(&record);
-                }
-                happened::MAP => self.mapped(&record),
-                _ => {
-                    let _ = news.try_send(News::Exited(record.pid));
-                }
+            if let Some(record) = record {
+                self.happened(&record);
             }
+        }
+    }
+
+    fn happened(&mut self, record: &ProcessRecord) {
+        if let Some((release, mut field)) = self.release() {
+            release.happened(record, &mut field);
+        }
+        match record.kind {
+            happened::EXEC => {
+                let identity = process::identity(record.pid);
+                let _ = self.news.try_send(News::Executed(record.pid, identity));
+                self.executed(record);
+            }
+            happened::MAP => self.mapped(record),
+            happened::EXIT => {
+                let _ = self.news.try_send(News::Exited(record.pid));
+            }
+            _ => {}
         }
     }
 
@@ -211,8 +255,9 @@ impl Coverage {
         if self.files.has(&record.file) {
             return;
         }
-        if let Ok(Some((file, path))) = process::executable(record.pid) {
-            self.cover_file(file, path);
+        if let Ok(Some((file, path))) = process::executable(record.pid)
+            && self.cover_for(record.pid, file, path)
+        {
             self.files.add(&record.file);
         }
     }
@@ -278,13 +323,14 @@ impl Coverage {
 pub struct Watch {
     images: Arc<Images>,
     news: Receiver<News>,
+    reports: SyncSender<Report>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<Coverage>>,
 }
 
 impl Watch {
-    pub fn start(mut coverage: Coverage) -> io::Result<Self> {
-        let (sender, news) = sync_channel(WAITING);
+    pub fn start(mut coverage: Coverage, news: Receiver<News>) -> io::Result<Self> {
+        let (reports, reported) = sync_channel(1);
         let stop = Arc::new(AtomicBool::new(false));
         let (images, stopped) = (Arc::clone(&coverage.images), Arc::clone(&stop));
         let thread = thread::Builder::new()
@@ -293,10 +339,15 @@ impl Watch {
                 hasten();
                 while !stopped.load(Ordering::Acquire) {
                     coverage.take_back();
-                    match coverage.drain(&sender) {
+                    match coverage.drain() {
                         0 => coverage.rest(),
                         1..FLOOD => {}
                         _ => coverage.recover(),
+                    }
+                    if let (Ok(report), Some((release, mut field))) =
+                        (reported.try_recv(), coverage.release())
+                    {
+                        release.look(report, &mut field);
                     }
                     if spool::wait(&[coverage.ring.as_fd()], LATENCY).is_err() {
                         thread::sleep(LATENCY);
@@ -307,6 +358,7 @@ impl Watch {
         Ok(Self {
             images,
             news,
+            reports,
             stop,
             thread: Some(thread),
         })
@@ -319,6 +371,15 @@ impl Watch {
     /// What has happened since the last time, in order.
     pub fn news(&self) -> impl Iterator<Item = News> {
         self.news.try_iter()
+    }
+
+    /// Says what became known of processes, or gives it back where there is no time for it.
+    pub fn report(&self, report: Report) -> Result<(), Report> {
+        self.reports
+            .try_send(report)
+            .map_err(|refused| match refused {
+                TrySendError::Full(report) | TrySendError::Disconnected(report) => report,
+            })
     }
 
     /// Takes all probes away.

@@ -17,6 +17,8 @@ pub struct Seen {
     pub connections: u64,
     /// Of plaintext, as far as it was delivered.
     pub bytes: u64,
+    /// How often bytes were moved over connections that are over.
+    pub moves: u64,
 }
 
 /// A process, and the address of the tally of a file.
@@ -74,8 +76,23 @@ impl Witness {
         }
     }
 
-    pub fn close(&mut self, connection: u64) {
-        self.connections.remove(&connection);
+    /// A connection is over, over which bytes were moved so many times.
+    pub fn close(&mut self, connection: u64, moves: u64) {
+        if let Some(through) = self.connections.remove(&connection)
+            && let Some((seen, _)) = self.seen.get_mut(&through.place)
+        {
+            seen.moves = seen.moves.saturating_add(moves);
+        }
+    }
+
+    /// How often each process moved bytes over connections that are over.
+    pub fn moves(&self) -> HashMap<u32, u64> {
+        let mut moves = HashMap::new();
+        for ((pid, _), (seen, _)) in &self.seen {
+            let sum: &mut u64 = moves.entry(*pid).or_default();
+            *sum = sum.saturating_add(seen.moves);
+        }
+        moves
     }
 
     /// Most processes that end never used TLS: they cost one look.
@@ -122,7 +139,11 @@ mod tests {
         witness.data(1, b"GET / HTTP/1.1\r\n");
         witness.data(1, &[0; 4]);
         witness.data(9, b"of nobody");
-        let seen = |connections, bytes| Seen { connections, bytes };
+        let seen = |connections, bytes| Seen {
+            connections,
+            bytes,
+            moves: 0,
+        };
         assert_eq!(witness.seen(40, &one), seen(1, 20));
         assert_eq!(witness.seen(41, &one), seen(1, 0));
         assert_eq!(witness.seen(40, &other), seen(0, 0));
@@ -132,6 +153,19 @@ mod tests {
         assert_eq!(witness.seen(40, &one), seen(0, 0));
         witness.data(1, b"more");
         assert_eq!(witness.seen(41, &one), seen(1, 0));
+    }
+
+    #[test]
+    fn moves_add_up_over_connections_that_are_over() {
+        let (one, other) = (Arc::new(Tally::default()), Arc::new(Tally::default()));
+        let mut witness = Witness::default();
+        witness.open(1, 40, &one);
+        witness.open(2, 40, &other);
+        witness.open(3, 41, &one);
+        witness.close(1, 5);
+        witness.close(2, 6);
+        witness.close(2, 6);
+        assert_eq!(witness.moves(), HashMap::from([(40, 11), (41, 0)]));
     }
 
     #[test]

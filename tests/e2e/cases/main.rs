@@ -14,6 +14,7 @@ mod mcp;
 mod privacy;
 mod protocols;
 mod receivers;
+mod release;
 mod runtimes;
 mod rustls;
 mod sdk;

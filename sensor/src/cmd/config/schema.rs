@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use llmtap::probe;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +25,9 @@ pub struct Config {
     pub pids: Vec<u32>,
     /// Keep at most so many MiB of one request or response; of longer ones head and tail
     pub max_body_mib: u16,
+    /// Take probes out of busy processes that make no call for so long, until they connect to
+    /// somebody new; 0s: never
+    pub release_idle: Span,
     /// Files with prices of models, before the built-in ones
     pub prices: Vec<PathBuf>,
     /// Count tokens ourselves where the provider does not say
@@ -255,6 +259,7 @@ impl Default for Config {
             semconv: Names::default(),
             pids: Vec::new(),
             max_body_mib: 16,
+            release_idle: Span(probe::RELEASE_IDLE),
             prices: Vec::new(),
             estimate_tokens: false,
             kubernetes: Kubernetes::default(),

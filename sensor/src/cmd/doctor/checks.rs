@@ -107,11 +107,17 @@ pub fn all(root: &Path) -> Vec<Check> {
         .collect()
 }
 
-/// Whether they could be set, which is tried last. `failure`: why not.
-pub fn probes(failure: Option<&anyhow::Error>) -> Check {
-    let (status, found, advice) = match failure {
-        None => ok("can be set"),
-        Some(error) => fail(
+/// Whether they could be set, which is tried last; where they could, whether also in single
+/// processes.
+pub fn probes(outcome: Result<bool, &anyhow::Error>) -> Check {
+    let (status, found, advice) = match outcome {
+        Ok(true) => ok("can be set"),
+        Ok(false) => warn(
+            "can be set, but not in single processes",
+            "busy processes that make no calls keep their probes; to release them takes the \
+             process ids of the host and Linux 6.10, 6.9.4 or 6.6.33",
+        ),
+        Err(error) => fail(
             crate::cmd::explanation(error),
             "mend what is wrong above; where all is well, this kernel refuses what no check \
              knows of: please report it",

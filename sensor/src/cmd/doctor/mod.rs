@@ -52,12 +52,17 @@ struct Findings {
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let stop = super::stop_on_signals().context("cannot handle signals")?;
     let mut checks = checks::all(Path::new("/"));
-    let watched = ls::watch(arguments.span, &stop);
-    checks.push(checks::probes(watched.as_ref().err()));
+    let watched = ls::watch(arguments.span, None, &stop);
+    checks.push(checks::probes(
+        watched.as_ref().map(|watched| watched.by_process),
+    ));
     let findings = Findings {
         version: env!("CARGO_PKG_VERSION"),
         checks,
-        processes: watched.unwrap_or_else(|_| ls::rows::without_sensor()),
+        processes: match watched {
+            Ok(watched) => watched.rows,
+            Err(_) => ls::rows::without_sensor(),
+        },
     };
     let mut stdout = io::stdout().lock();
     match arguments.format {

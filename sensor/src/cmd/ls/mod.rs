@@ -16,7 +16,7 @@ use super::live::Live;
 use super::pipeline::{Pipeline, Step};
 use super::source::{Drained, Source as _};
 use super::tail::{filter, render};
-use super::{Format, no_colour, stop_on_signals};
+use super::{Format, Releasing, no_colour, stop_on_signals};
 use rows::{Calls, Row};
 
 pub mod rows;
@@ -28,9 +28,10 @@ Examples:
   llmtap ls --for 1m              in a minute, or until Ctrl-C
   llmtap ls --format jsonl | jq 'select(.state == \"unsupported\")'
 
-States: verified (plaintext was seen), attached (nothing has come that tells), withdrawn \
-(what came was none, so that the probes are gone again), failed (the kernel refused them), \
-unsupported (there is nothing to probe). The reason stands below.";
+States: verified (plaintext was seen), attached (nothing has come that tells), released \
+(busy, and no call for --release-idle: the probes are gone until it connects to somebody \
+new), withdrawn (what came was none, so that the probes are gone again), failed (the \
+kernel refused them), unsupported (there is nothing to probe). The reason stands below.";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -39,6 +40,8 @@ pub struct Arguments {
     #[arg(long = "for", value_name = "DURATION", default_value = "3s",
           value_parser = filter::duration)]
     span: Duration,
+    #[command(flatten)]
+    releasing: Releasing,
     /// How the processes are printed
     #[arg(long, value_enum)]
     format: Option<Format>,
@@ -46,7 +49,7 @@ pub struct Arguments {
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let stop = stop_on_signals().context("cannot handle signals")?;
-    let rows = watch(arguments.span, &stop)?;
+    let Watched { rows, .. } = watch(arguments.span, arguments.releasing.after(), &stop)?;
     let mut stdout = io::stdout().lock();
     if arguments.format == Some(Format::Jsonl) {
         for row in &rows {
@@ -60,9 +63,25 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// What a sensor has seen.
+#[derive(Debug)]
+pub struct Watched {
+    pub rows: Vec<Row>,
+    /// Whether this kernel has probes for single processes.
+    pub by_process: bool,
+}
+
 /// What a sensor sees in so long, or until it is to stop.
-pub fn watch(span: Duration, stop: &AtomicBool) -> anyhow::Result<Vec<Row>> {
-    let mut live = Live::start(&llmtap::probe::Options::default(), &Kubernetes::default())?;
+pub fn watch(
+    span: Duration,
+    release_idle: Option<Duration>,
+    stop: &AtomicBool,
+) -> anyhow::Result<Watched> {
+    let options = llmtap::probe::Options {
+        release_idle,
+        ..llmtap::probe::Options::default()
+    };
+    let mut live = Live::start(&options, &Kubernetes::default())?;
     let mut pipeline = Pipeline::new(Options::default(), &live);
     let mut calls = Calls::default();
     let until = Instant::now() + span;
@@ -75,6 +94,9 @@ pub fn watch(span: Duration, stop: &AtomicBool) -> anyhow::Result<Vec<Row>> {
                 calls.began(&call.origin);
             }
         })?;
+        for line in live.remarks() {
+            eprintln!("llmtap: {line}");
+        }
         if drained == Drained::Idle {
             live.wait()?;
         }
@@ -84,5 +106,8 @@ pub fn watch(span: Duration, stop: &AtomicBool) -> anyhow::Result<Vec<Row>> {
         let calls = render::count(calls.left(), "call");
         eprintln!("llmtap: and {calls} of processes that have ended since");
     }
-    Ok(rows)
+    Ok(Watched {
+        rows,
+        by_process: live.by_process(),
+    })
 }

@@ -50,6 +50,8 @@ pub enum State {
     Verified,
     /// There are probes, and nothing came through them that tells.
     Attached,
+    /// It is busy and made no calls, so that its probes were taken away for the time being.
+    Released,
     /// There were probes, and what came through them was not what should.
     Withdrawn,
     /// There should be probes, and the kernel would not have them.
@@ -148,9 +150,16 @@ fn pids() -> Vec<u32> {
 }
 
 fn live_row(pid: u32, covered: Covered, calls: &mut Calls) -> Row {
-    let Seen { connections, bytes } = covered.seen;
+    let Seen {
+        connections, bytes, ..
+    } = covered.seen;
     let judgement = covered.judgement();
-    let Covered { facts, image, .. } = covered;
+    let Covered {
+        facts,
+        image,
+        is_released,
+        ..
+    } = covered;
     let mut row = row(pid, facts);
     row.connections = connections;
     row.bytes = bytes;
@@ -164,6 +173,8 @@ fn live_row(pid: u32, covered: Covered, calls: &mut Calls) -> Row {
         (State::Withdrawn, Some(why.to_string()))
     } else if let Some(failure) = image.failures.first() {
         (State::Failed, Some(failure.to_string()))
+    } else if is_released {
+        (State::Released, None)
     } else if bytes > 0 && judgement == Judgement::Verified {
         (State::Verified, None)
     } else {

@@ -78,6 +78,7 @@ pub const fn word(state: State) -> &'static str {
     match state {
         State::Verified => "verified",
         State::Attached => "attached",
+        State::Released => "released",
         State::Withdrawn => "withdrawn",
         State::Failed => "failed",
         State::Known => "known",
@@ -88,7 +89,7 @@ pub const fn word(state: State) -> &'static str {
 const fn ink(state: State) -> &'static str {
     match state {
         State::Verified => "\x1b[32m",
-        State::Attached | State::Known => "\x1b[36m",
+        State::Attached | State::Released | State::Known => "\x1b[36m",
         State::Withdrawn | State::Failed | State::Unsupported => "\x1b[31m",
     }
 }

@@ -13,8 +13,8 @@ use llmtap::event::{ConnectionId, Event, Verdict};
 use super::config::schema::Kubernetes;
 use super::live::Live;
 use super::source::{Drained, Source};
-use super::stop_on_signals;
 use super::tail::render::count;
+use super::{Releasing, stop_on_signals};
 use file::File;
 use hold::Hold;
 
@@ -41,6 +41,8 @@ pub struct Arguments {
     /// Also traffic that is no call to a model
     #[arg(long)]
     all: bool,
+    #[command(flatten)]
+    releasing: Releasing,
     /// How much of prompts and replies is written
     #[arg(long, value_enum, default_value_t = Content::Full)]
     content: Content,
@@ -61,7 +63,11 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     match &arguments.replay {
         Some(file) => record(&mut super::capture::Capture::open(file)?, arguments),
         None => {
-            let mut options = llmtap::probe::Options::default();
+            let mut options = llmtap::probe::Options {
+                // All is wanted of whom no call is known, too.
+                release_idle: arguments.releasing.after().filter(|_| !arguments.all),
+                ..llmtap::probe::Options::default()
+            };
             if !arguments.pid.is_empty() {
                 options.pids = llmtap::probe::Pids::Only(arguments.pid.clone());
             }

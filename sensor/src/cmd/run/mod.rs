@@ -76,6 +76,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
 fn probes(config: &Config) -> probe::Options {
     let mut options = probe::Options {
         turn_limit: u64::from(config.max_body_mib.max(1)) << 20,
+        release_idle: Some(config.release_idle.0).filter(|after| !after.is_zero()),
         ..probe::Options::default()
     };
     if !config.pids.is_empty() {
@@ -234,8 +235,9 @@ impl Service {
             desk.replace_exporters(&config, &self.config)?;
         }
         desk.selection = selection;
-        if config.pids != self.config.pids || config.max_body_mib != self.config.max_body_mib {
-            eprintln!("llmtap: pids and max_body_mib change at the next start only");
+        let of_probes = |c: &Config| (c.pids.clone(), c.max_body_mib, c.release_idle);
+        if of_probes(&config) != of_probes(&self.config) {
+            eprintln!("llmtap: pids, max_body_mib and release_idle change at the next start only");
         }
         if config.kubernetes != self.config.kubernetes {
             eprintln!("llmtap: kubernetes changes at the next start only");

@@ -8,7 +8,7 @@ use super::account::Accounting;
 use super::capture::Capture;
 use super::config::schema::Kubernetes;
 use super::live::Live;
-use super::{Format, Printing};
+use super::{Format, Printing, Releasing};
 use filter::Filter;
 use watch::Watch;
 
@@ -41,6 +41,8 @@ pub struct Arguments {
     /// Keep at most so many MiB of one request or response; of longer ones head and tail
     #[arg(long, value_name = "MIB", default_value_t = 16)]
     max_body: u16,
+    #[command(flatten)]
+    releasing: Releasing,
     #[command(flatten)]
     printing: Printing,
     #[command(flatten)]
@@ -77,6 +79,7 @@ impl Arguments {
     fn probes(&self) -> llmtap::probe::Options {
         let mut options = llmtap::probe::Options {
             turn_limit: u64::from(self.max_body.max(1)) << 20,
+            release_idle: self.releasing.after(),
             ..llmtap::probe::Options::default()
         };
         if let Some(pids) = self.filter.pids() {

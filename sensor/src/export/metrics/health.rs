@@ -41,6 +41,10 @@ pub struct Kernel {
     pub unreadable: u64,
     pub untracked: u64,
     pub processes: u64,
+    /// Processes without probes at this moment, how often one lost them, and got them back.
+    pub released: u64,
+    pub releases: u64,
+    pub taken_back: u64,
 }
 
 /// What running takes.
@@ -110,12 +114,23 @@ impl Health {
             unreadable,
             untracked,
             processes,
+            released,
+            releases,
+            taken_back,
         } = self.kernel;
         out.add(
             names::HOOKED,
             [
                 ("state", "verified", verified),
                 ("state", "withdrawn", withdrawn),
+            ],
+        );
+        out.one(names::RELEASED, released);
+        out.add(
+            names::RELEASES,
+            [
+                ("change", "released", releases),
+                ("change", "taken_back", taken_back),
             ],
         );
         out.add(
@@ -155,5 +170,39 @@ impl Health {
             names::FAILURES,
             lanes().map(|(name, s)| ("exporter", *name, s.failures)),
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn releases_are_told_beside_who_is_released() {
+        let health = Health {
+            kernel: Kernel {
+                released: 2,
+                releases: 7,
+                taken_back: 4,
+                ..Kernel::default()
+            },
+            ..Health::default()
+        };
+        let families = health.families();
+        let series = |metric: Metric| {
+            let family = families.iter().find(|family| family.metric == metric);
+            let series = &family.expect("it is among them").series;
+            let numbers = series.iter().map(|(labels, value)| match value {
+                Value::Number(number) => {
+                    (labels.first().map(|(_, value)| value.to_string()), *number)
+                }
+                _ => panic!("a number"),
+            });
+            numbers.collect::<Vec<_>>()
+        };
+        assert_eq!(series(names::RELEASED), [(None, 2.0)]);
+        let label = |text: &str| Some(text.to_owned());
+        let changes = [(label("released"), 7.0), (label("taken_back"), 4.0)];
+        assert_eq!(series(names::RELEASES), changes);
     }
 }

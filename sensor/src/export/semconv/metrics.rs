@@ -184,6 +184,16 @@ pub const HOOKED: Metric = gauge(
     "{file}",
     "Files whose probes showed plaintext, and those that lost them because they did not.",
 );
+pub const RELEASED: Metric = gauge(
+    "llmtap.processes.released",
+    "{process}",
+    "Processes without probes, because they were busy and made no calls.",
+);
+pub const RELEASES: Metric = counter(
+    "llmtap.process.releases",
+    "{process}",
+    "Processes that lost their probes because they made no calls, and those that got them back.",
+);
 pub const RECORD_LOSS: Metric = counter(
     "llmtap.kernel.loss",
     "{record}",
