@@ -76,13 +76,15 @@ impl Processes {
 }
 
 fn facts(proc: &Path, exe: Option<Box<str>>) -> Origin {
+    // First: where it is there, so is all else of the program that is run.
+    let command_line = read(&proc.join("cmdline"));
     let cgroup = text(&proc.join("cgroup")).unwrap_or_default();
     let place = Place::of(&cgroup);
     let environment = text(&proc.join("environ")).unwrap_or_default();
     Origin {
         comm: text(&proc.join("comm")).map(|comm| comm.trim_end().into()),
         exe,
-        command_line: read(&proc.join("cmdline")).and_then(|line| command::redacted(&line)),
+        command_line: command_line.and_then(|line| command::redacted(&line)),
         owner: owner(proc, &["/proc/self", "/proc/1"].map(Path::new)),
         service: declared_service(&environment).map(Box::from),
         unit: place.unit.map(Box::from),
@@ -165,7 +167,13 @@ mod tests {
             let mut command = Command::new("sleep");
             command.env_clear();
             change(&mut command);
-            Self(command.spawn().unwrap())
+            let waiting = Self(command.spawn().unwrap());
+            // The kernel lets us go on a little before it is set up.
+            let line = PathBuf::from(format!("/proc/{}/cmdline", waiting.0.id()));
+            while read(&line).unwrap().is_empty() {
+                std::thread::yield_now();
+            }
+            waiting
         }
 
         fn facts(&self) -> Origin {
