@@ -17,7 +17,7 @@ use crate::{install, runtimes, shell};
 /// built against.
 const PACKAGES: [&str; 4] = ["busybox-static", "curl", "libssl-dev", "wget"];
 
-/// Modules that the kernel loads for its TLS.
+/// Modules that the kernel loads for its TLS, where it has that.
 const MODULES: [&str; 4] = ["arch", "crypto", "lib", "net/tls"];
 
 /// Packs the disk of a machine, with this build of the sensor.
@@ -121,6 +121,9 @@ fn modules(kernel: &Kernel, root: &Path) -> Result<()> {
     let to = root.join("lib/modules").join(version);
     for part in MODULES {
         let from = kernel.modules.join("kernel").join(part);
+        if !from.is_dir() {
+            continue;
+        }
         let to = to.join("kernel").join(part);
         fs::create_dir_all(to.parent().context("invariant: below the root")?)?;
         shell::run(shell::command("cp").arg("-R").arg(from).arg(to))?;

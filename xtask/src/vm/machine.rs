@@ -106,6 +106,10 @@ pub struct Kernel {
 }
 
 impl Kernel {
+    pub fn has_tls(&self) -> bool {
+        self.modules.join("kernel/net/tls").is_dir()
+    }
+
     fn in_folder(home: &Path) -> Result<Self> {
         Ok(Self {
             image: only_file(&home.join("boot"), "vmlinuz-")?,
