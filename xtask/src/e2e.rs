@@ -141,6 +141,7 @@ pub fn agents(llmtap: &Path, filter: Option<&str>) -> Result<Report> {
             .args(["--skip", "receivers::", "--skip", "kubernetes::"])
             .args(filter)
             .env("LLMTAP", llmtap)
+            .env("E2E_PYTHON", install::python("clients")?)
             .env("E2E_BUN", runtimes::bun(true)?)
             .env("E2E_AGENTS", runtimes::agents()?)
             .env("E2E_RUSTLS_AGENTS", install::node("agents")?),

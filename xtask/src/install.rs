@@ -94,10 +94,12 @@ pub fn node(name: &str) -> Result<PathBuf> {
             let name = file.file_name().expect("invariant: a file's path");
             fs::copy(file, home.join(name))?;
         }
+        // Not `ci`, which wants the packages of all other systems to be there, too.
         shell::run(
             shell::command("npm")
                 .args([
-                    "ci",
+                    "install",
+                    "--no-save",
                     "--silent",
                     "--no-audit",
                     "--no-fund",

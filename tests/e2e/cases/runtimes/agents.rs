@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use llmtap_e2e::{CANARY, Scene, Tap, hashes_of_bodies, variable};
+use llmtap_e2e::{CANARY, Call, Scene, Tap, hashes_of_bodies, variable};
 use serde_json::json;
 
 use crate::sdk::is_streamed;
@@ -24,7 +24,9 @@ fn check(agent: impl Fn(&Scene, &Path) -> Command) {
     let exchanges = scene.server.exchanges().split_off(before);
     assert!(!exchanges.is_empty());
     for exchange in &exchanges {
-        let calls = tap.calls(1, |call| call.id() == exchange.id);
+        // The server is a process of this host, too.
+        let wanted = |call: &Call| call.id() == exchange.id && call.kind() == "client";
+        let calls = tap.calls(1, wanted);
         assert_eq!(calls.len(), 1);
         let call = &calls[0];
         assert_eq!(call.pid(), pid);
@@ -36,7 +38,7 @@ fn check(agent: impl Fn(&Scene, &Path) -> Command) {
     }
     let last = exchanges.last().expect("invariant: there is one");
     assert!(output.contains(&last.text), "{output}");
-    let of_last = tap.calls(1, |call| call.id() == last.id);
+    let of_last = tap.calls(1, |call| call.id() == last.id && call.kind() == "client");
     assert!(of_last[0].asked().contains("Grüße an 漢字"));
 
     let ended = record.interrupt();
