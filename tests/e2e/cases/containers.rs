@@ -25,10 +25,15 @@ fn namespaces_of_its_own_and_a_root_of_layers() {
     let network = Network::new();
     let scene = network.within(Scene::new);
     let container = Container::new(&scene);
+    let mut python = network.within(|| container.python(&scene, 2).start());
+    python.reply();
     let tap = Tap::tail(&[]);
-    // The files are new to the sensor, and curl is quick.
-    let settled = network.within(|| container.python(&scene, 1).run().1);
-    told(&scene, &tap, &settled[0]);
+    python.nudge();
+    let [last] = &python.finish()[..] else {
+        panic!("one reply is left");
+    };
+    told(&scene, &tap, last);
+    // It is new, and has the libssl of the other for a file of its own mount.
     let curl = container.wrap(&scene, scene.curl(&[]));
     let (_, replies) = network.within(|| curl.run());
     let call = told(&scene, &tap, &replies[0]);

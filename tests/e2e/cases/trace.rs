@@ -9,7 +9,8 @@ use std::thread;
 
 use llmtap_e2e::{Call, Client, Running, Scene, Tap, script, variable};
 
-/// A service that runs, and where.
+/// A service that runs, and where. It starts before the sensor, which is ready when it knows
+/// the program.
 struct Service {
     process: Running,
     port: u16,
@@ -163,8 +164,8 @@ fn questions(what: &str) -> Vec<(String, u128)> {
 #[test]
 fn threads_tell_which_request_a_call_is_for() {
     let scene = Scene::new();
-    let tap = Tap::tail(&["--served"]);
     let service = Service::python(&scene, "threads");
+    let tap = Tap::tail(&["--served"]);
     service.warm_up();
     service.prove();
     let questions = questions("question");
@@ -256,33 +257,30 @@ fn together(service: &Service, tap: &Tap) {
 #[test]
 fn one_request_at_a_time_in_asyncio() {
     let scene = Scene::new();
-    let tap = Tap::tail(&["--served"]);
-    alone(&Service::python(&scene, "loop"), &tap);
+    let service = Service::python(&scene, "loop");
+    alone(&service, &Tap::tail(&["--served"]));
 }
 
 #[test]
 fn one_request_at_a_time_in_node() {
     let scene = Scene::new();
-    let tap = Tap::tail(&["--served"]);
-    alone(&Service::node(&scene), &tap);
+    let service = Service::node(&scene);
+    alone(&service, &Tap::tail(&["--served"]));
 }
 
 #[test]
 fn one_request_at_a_time_in_go() {
     let scene = Scene::new();
-    let tap = Tap::tail(&["--served"]);
     let service = Service::go(&scene, "service", "http1");
-    service.warm_up();
-    alone(&service, &tap);
+    alone(&service, &Tap::tail(&["--served"]));
 }
 
 /// Its goroutines tell which request a call is for, whichever of them writes it and whichever
 /// connection carries it.
 fn goroutines(program: &str, protocol: &str) {
     let scene = Scene::new();
-    let tap = Tap::tail(&["--served"]);
     let service = Service::go(&scene, program, protocol);
-    service.warm_up();
+    let tap = Tap::tail(&["--served"]);
     let told = [
         ("question", "goroutine", "high"),
         ("another", "goroutine", "high"),
@@ -340,13 +338,13 @@ fn several_requests_at_once_in_an_old_go() {
 #[test]
 fn several_requests_at_once_in_asyncio() {
     let scene = Scene::new();
-    let tap = Tap::tail(&["--served"]);
-    together(&Service::python(&scene, "loop"), &tap);
+    let service = Service::python(&scene, "loop");
+    together(&service, &Tap::tail(&["--served"]));
 }
 
 #[test]
 fn several_requests_at_once_in_node() {
     let scene = Scene::new();
-    let tap = Tap::tail(&["--served"]);
-    together(&Service::node(&scene), &tap);
+    let service = Service::node(&scene);
+    together(&service, &Tap::tail(&["--served"]));
 }
