@@ -67,7 +67,7 @@ pub fn run(llmtap: &Path, filter: Option<&str>) -> Result<Report> {
             }
         }
     }
-    report.add(libtest::run("e2e", &mut tests)?);
+    report.add(libtest::run_live("e2e", &mut tests)?);
     Ok(report)
 }
 
@@ -106,7 +106,7 @@ pub fn receivers(llmtap: &Path, filter: Option<&str>) -> Result<Report> {
         }
     }
     if is_any {
-        report.add(libtest::run("receivers", &mut tests)?);
+        report.add(libtest::run_live("receivers", &mut tests)?);
     }
     Ok(report)
 }
@@ -134,7 +134,7 @@ pub fn agents(llmtap: &Path, filter: Option<&str>) -> Result<Report> {
     if let Some(why) = hindrance() {
         return Ok(Report::skip("agents", why));
     }
-    libtest::run(
+    libtest::run_live(
         "agents",
         tests()
             .args(["--", "--test-threads=1", "--ignored"])

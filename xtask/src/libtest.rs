@@ -28,6 +28,23 @@ pub fn run(name: &str, command: &mut Command) -> Result<Report> {
     Ok(report)
 }
 
+/// The same for tests that run real programs under real probes, whose timing is the host's: those
+/// that failed are run once more, by themselves, and what passes then is reported as unsteady.
+pub fn run_live(name: &str, command: &mut Command) -> Result<Report> {
+    let mut report = run(name, command)?;
+    let failed = std::mem::take(&mut report.failed);
+    if failed.is_empty() {
+        return Ok(report);
+    }
+    println!("    once more: {}", failed.join(", "));
+    if !command.get_args().any(|argument| argument == "--exact") {
+        command.arg("--exact");
+    }
+    let again = run(name, command.args(&failed))?;
+    report.take_again(failed, again);
+    Ok(report)
+}
+
 /// Takes account of one line.
 fn read(line: &str, report: &mut Report) {
     let Some((name, outcome)) = line

@@ -11,6 +11,8 @@ use anyhow::Result;
 pub struct Report {
     pub passed: usize,
     pub failed: Vec<String>,
+    /// Passed, but not the first time.
+    pub unsteady: Vec<String>,
     pub skipped: Vec<Skipped>,
 }
 
@@ -71,9 +73,23 @@ impl Report {
         report.into_inner().expect("invariant: nothing panics")
     }
 
+    /// Tests that failed were run `again`: who did not pass then has failed.
+    pub fn take_again(&mut self, failed: Vec<String>, again: Self) {
+        let is_whole = again.passed + again.failed.len() == failed.len();
+        for name in failed {
+            if is_whole && !again.failed.contains(&name) {
+                self.passed += 1;
+                self.unsteady.push(name);
+            } else {
+                self.failed.push(name);
+            }
+        }
+    }
+
     pub fn add(&mut self, other: Self) {
         self.passed += other.passed;
         self.failed.extend(other.failed);
+        self.unsteady.extend(other.unsteady);
         self.skipped.extend(other.skipped);
     }
 }
@@ -84,6 +100,9 @@ impl fmt::Display for Report {
         for Skipped { name, why } in &self.skipped {
             writeln!(f, "skipped: {name} ({why})")?;
         }
+        for name in &self.unsteady {
+            writeln!(f, "unsteady: {name} (passed when it was run again)")?;
+        }
         for name in &self.failed {
             writeln!(f, "failed: {name}")?;
         }
@@ -93,5 +112,40 @@ impl fmt::Display for Report {
             "\n{} passed, {failed} failed, {skipped} skipped",
             self.passed
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn again(passed: usize, failed: &[&str]) -> Report {
+        let mut report = Report::default();
+        let names = ["a", "b"].map(String::from);
+        let failed = failed.iter().map(|name| (*name).into()).collect();
+        let second = Report {
+            passed,
+            failed,
+            ..Report::default()
+        };
+        report.take_again(names.into(), second);
+        report
+    }
+
+    #[test]
+    fn what_passes_when_run_again_is_named() {
+        let report = again(1, &["b"]);
+        assert_eq!((report.passed, &*report.failed), (1, &["b".to_owned()][..]));
+        assert_eq!(report.unsteady, ["a"]);
+        assert!(report.to_string().contains("unsteady: a"));
+    }
+
+    #[test]
+    fn what_did_not_run_again_has_failed() {
+        // The program died, or ran something else.
+        for report in [again(0, &["e2e ended with signal 9"]), again(1, &[])] {
+            assert_eq!(report.failed, ["a", "b"]);
+            assert!(report.unsteady.is_empty());
+        }
     }
 }
