@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use llmtap::event::{ConnectionId, Event, Verdict};
 use llmtap::export::metrics::health::Kernel;
-use llmtap::probe::{self, Judgement, Sensor};
+use llmtap::probe::{self, Judgement, Order, Sensor};
 use llmtap::time::{ClockOffset, Timestamp};
 
 use super::config::schema::Kubernetes;
@@ -21,6 +21,7 @@ const LATENCY: Duration = Duration::from_millis(10);
 pub struct Live {
     sensor: Sensor,
     facts: Facts,
+    order: Order,
     clock: ClockOffset,
     host: Option<String>,
     is_announced: bool,
@@ -44,6 +45,7 @@ impl Live {
         Ok(Self {
             sensor,
             facts,
+            order: Order::default(),
             clock: probe::clock_offset(),
             host: Some(host),
             is_announced: false,
@@ -79,17 +81,24 @@ impl Source for Live {
     }
 
     fn drain(&mut self, each: &mut dyn FnMut(Event<'_>)) -> anyhow::Result<Drained> {
-        let Self { sensor, facts, .. } = self;
+        let Self {
+            sensor,
+            facts,
+            order,
+            ..
+        } = self;
+        // Facts are added before an event waits: its process may be gone after that.
         let more = sensor.drain(&mut |mut event| {
             facts.add(&mut event);
-            each(event);
+            order.take(event);
         });
-        facts.tell(each);
-        Ok(match more {
-            true => Drained::More,
-            false if self.is_stopped => Drained::End,
-            false => Drained::Idle,
-        })
+        facts.tell(&mut |event| order.take(event));
+        if self.is_stopped && !more {
+            order.finish(each);
+            return Ok(Drained::End);
+        }
+        order.release(probe::now(), each);
+        Ok(if more { Drained::More } else { Drained::Idle })
     }
 
     fn stop(&mut self) {
@@ -103,7 +112,8 @@ impl Source for Live {
     }
 
     fn now(&self) -> Option<Timestamp> {
-        Some(probe::now())
+        // What has happened by then has been told.
+        Some(probe::now().before(probe::HOLD))
     }
 
     fn verdict(&mut self, connection: ConnectionId, verdict: Verdict) {

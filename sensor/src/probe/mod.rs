@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! load (programs, maps) -> watch (processes) -> attach (a file once) -> links
-//! spool (the ring) -> record (bytes to types) -> connections -> Event
+//! spool (the ring) -> record (bytes to types) -> connections -> Event -> order (by time)
 //! habits (who called, who is busy) -> idle (who is worth it) -> release -> reach (links)
 //! ```
 //!
@@ -47,6 +47,7 @@ mod idle;
 mod links;
 mod load;
 mod multi;
+mod order;
 mod origin;
 mod pending;
 mod process;
@@ -66,6 +67,7 @@ mod witness;
 pub use attach::Image;
 pub use clock::{clock_offset, now};
 pub use error::ProbeError;
+pub use order::{HOLD, Order};
 pub use sensor::Sensor;
 pub use status::{Change, Covered, Loss, Released, Status};
 pub use tally::{Judgement, Refutation};

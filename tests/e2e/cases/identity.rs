@@ -48,19 +48,25 @@ fn both_ends_are_two_objects() {
     let scene = Scene::new();
     let (server, base) = both_ends(&scene);
     let tap = Tap::tail(&[]);
-    let client = scene.python("openai_sync", 1);
+    // The server is done with each before the client has come back from writing it.
+    let client = scene.python("openai_sync", 5);
     let (pid, replies) = client.env("OPENAI_BASE_URL", &base).run();
-    let calls = tap.calls(2, |call| call.id() == replies[0].id);
-    let side = |kind: &str| -> Vec<&Call> { calls.iter().filter(|c| c.kind() == kind).collect() };
-    let (clients, servers) = (side("client"), side("server"));
-    assert_eq!((clients.len(), servers.len()), (1, 1));
-    assert_eq!(clients[0].pid(), pid);
-    assert_eq!(servers[0].pid(), server.pid());
-    assert_eq!(clients[0].said(), servers[0].said());
-    // One trace, in which the server's span stands below the client's.
-    assert_eq!(clients[0].0["trace_id"], servers[0].0["trace_id"]);
-    assert_eq!(clients[0].0["span_id"], servers[0].0["parent_span_id"]);
-    assert_eq!(servers[0].text("llmtap.trace.parent.source"), "peer");
+    for reply in &replies {
+        let calls = tap.calls(2, |call| call.id() == reply.id);
+        let side = |kind: &str| -> Vec<&Call> {
+            let of_kind = |call: &&Call| call.kind() == kind;
+            calls.iter().filter(of_kind).collect()
+        };
+        let (clients, servers) = (side("client"), side("server"));
+        assert_eq!((clients.len(), servers.len()), (1, 1));
+        assert_eq!(clients[0].pid(), pid);
+        assert_eq!(servers[0].pid(), server.pid());
+        assert_eq!(clients[0].said(), servers[0].said());
+        // One trace, in which the server's span stands below the client's.
+        assert_eq!(clients[0].0["trace_id"], servers[0].0["trace_id"]);
+        assert_eq!(clients[0].0["span_id"], servers[0].0["parent_span_id"]);
+        assert_eq!(servers[0].text("llmtap.trace.parent.source"), "peer");
+    }
 }
 
 #[test]
@@ -70,7 +76,7 @@ fn both_ends_are_one_line() {
     let tap = Tap::start(&["tail", "--format", "text", "--content", "off"]);
     let mut pids = vec![server.pid()];
     for _ in 0..2 {
-        let client = scene.python("openai_sync", 1);
+        let client = scene.python("openai_sync", 4);
         pids.push(client.env("OPENAI_BASE_URL", &base).run().0);
     }
     // Of each call there is a line as it ends, whichever end it names.
@@ -78,10 +84,10 @@ fn both_ends_are_one_line() {
         let ours = |pid: &u32| line.contains(&format!("({pid})"));
         line.contains("stop") && pids.iter().any(ours)
     };
-    tap.lines(2, ends);
+    tap.lines(8, ends);
     let ended = tap.interrupt();
     let lines = ended.output.lines().filter(|line| ends(line));
-    assert_eq!(lines.count(), 2, "{}", ended.output);
+    assert_eq!(lines.count(), 8, "{}", ended.output);
 }
 
 #[test]
