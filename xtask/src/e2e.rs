@@ -152,7 +152,7 @@ pub fn agents(llmtap: &Path, filter: Option<&str>) -> Result<Report> {
 pub fn probes(filter: Option<&str>) -> Result<Report> {
     match hindrance() {
         Some(why) => Ok(Report::skip("probe", why)),
-        None => libtest::run("probe", &mut set_apart("probe", &Vec::from_iter(filter))?),
+        None => libtest::run_live("probe", &mut set_apart("probe", &Vec::from_iter(filter))?),
     }
 }
 
