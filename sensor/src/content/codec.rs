@@ -23,6 +23,8 @@ pub(super) enum Codec {
         inflate: Decompress,
         again: bool,
     },
+    /// A member of gzip is over; another may follow.
+    Between,
     /// `deflate`, which some servers take for zlib (RFC 1950, as the standard says) and
     /// some for bare deflate (RFC 1951): the first two bytes tell.
     Deflate {
@@ -104,7 +106,7 @@ impl Codec {
             Self::Gzip { inflate, again } => match decompress(inflate, input, output) {
                 Ok((step, over)) => {
                     if over {
-                        *self = Self::gzip(true);
+                        *self = Self::Between;
                     }
                     Ok(step)
                 }
@@ -115,6 +117,11 @@ impl Codec {
                 }
                 Err(stop) => Err(stop),
             },
+            Self::Between if input.is_empty() => Ok(Step::default()),
+            Self::Between => {
+                *self = Self::gzip(true);
+                self.step(input, output)
+            }
             Self::Inflate(inflate) => {
                 let (step, over) = decompress(inflate, input, output)?;
                 if over {
@@ -197,7 +204,7 @@ fn zstd(decoder: &mut Zstd<'_>, input: &[u8], output: &mut [u8]) -> Result<Step,
 impl fmt::Debug for Codec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Gzip { .. } => "Gzip",
+            Self::Gzip { .. } | Self::Between => "Gzip",
             Self::Deflate { .. } => "Deflate",
             Self::Inflate(_) => "Inflate",
             Self::Brotli(_) => "Brotli",
