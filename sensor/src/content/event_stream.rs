@@ -230,15 +230,17 @@ impl<'a> Headers<'a> {
             let (&kind, rest) = rest.split_first()?;
             let (value, rest) = value(kind, rest)?;
             bytes = rest;
-            let text = (kind == STRING)
-                .then(|| str::from_utf8(value).ok())
-                .flatten();
+            let text = || {
+                (kind == STRING)
+                    .then(|| str::from_utf8(value).ok())
+                    .flatten()
+            };
             match name {
-                b":message-type" => headers.message_type = text,
-                b":event-type" => headers.event_type = text,
-                b":exception-type" => headers.exception_type = text,
-                b":error-code" => headers.error_code = text,
-                b":error-message" => headers.error_message = text,
+                b":message-type" => headers.message_type = text(),
+                b":event-type" => headers.event_type = text(),
+                b":exception-type" => headers.exception_type = text(),
+                b":error-code" => headers.error_code = text(),
+                b":error-message" => headers.error_message = text(),
                 _ => {}
             }
         }
