@@ -1,5 +1,7 @@
 //! Escapes of JSON strings (RFC 8259, section 7).
 
+use memchr::memchr;
+
 /// A JSON string without its escapes.
 pub(super) fn unescaped(raw: &str) -> String {
     let mut text = String::with_capacity(raw.len());
@@ -11,9 +13,11 @@ pub(super) fn unescaped(raw: &str) -> String {
 /// a surrogate without its other half, becomes U+FFFD.
 pub(super) fn unescape(raw: &str, out: &mut String) {
     let mut rest = raw;
-    while let Some((plain, escape)) = rest.split_once('\\') {
+    let next = |text: &str| memchr(b'\\', text.as_bytes());
+    while let Some((plain, escape)) = next(rest).and_then(|at| rest.split_at_checked(at)) {
         out.push_str(plain);
         let mut chars = escape.chars();
+        chars.next();
         let c = match chars.next() {
             Some('n') => '\n',
             Some('t') => '\t',
