@@ -73,6 +73,11 @@ pub(super) fn response(head: &mut [u8], method: &str) -> Option<(ResponseHead, F
 
 /// Reads a trailer section; what is no list of fields has none.
 pub(super) fn trailers(section: &mut [u8]) -> Fields {
+    // As nearly all are.
+    let is_empty = matches!(&*section, b"\r\n" | b"\n");
+    if is_empty {
+        return Fields::default();
+    }
     unfold(section);
     let mut fields = [httparse::EMPTY_HEADER; MOST_FIELDS];
     match httparse::parse_headers(section, &mut fields) {
