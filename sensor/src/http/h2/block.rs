@@ -9,6 +9,10 @@ use crate::http::head::{Fields, RequestHead, ResponseHead, Version, redact};
 /// Octets of fields kept of one block, counted as `SETTINGS_MAX_HEADER_LIST_SIZE` does.
 const MOST: usize = 256 * 1024;
 
+/// Room for the fields of most blocks.
+const USUAL_FIELDS: usize = 24;
+const USUAL_OCTETS: usize = 1 << 10;
+
 /// A decoded header block.
 #[derive(Debug, Default)]
 pub struct Block {
@@ -51,7 +55,10 @@ impl Block {
     }
 
     fn read(decoder: &mut Decoder, bytes: &[u8]) -> Self {
-        let mut block = Self::default();
+        let mut block = Self {
+            fields: Fields::with_capacity(USUAL_FIELDS, USUAL_OCTETS),
+            ..Self::default()
+        };
         match decoder.decode(bytes, &mut |field| block.add(field)) {
             Ok(()) => {}
             Err(Broken) => block.cut = true,
