@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use memchr::{memchr_iter, memchr2, memchr3, memrchr};
+use memchr::{memchr_iter, memchr2, memrchr};
 
 /// Fields of a head or trailer, names in lower case, in order of appearance.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -57,9 +57,11 @@ impl Fields {
 
     /// Every value of `name` (given in lower case), in order.
     pub fn all<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a str> {
-        let may_be = self.names & mark(name) != 0;
-        let spans = may_be.then(|| self.spans()).into_iter().flatten();
-        spans
+        let ends = match self.names & mark(name) {
+            0 => &[],
+            _ => self.ends.as_slice(),
+        };
+        spans(ends)
             .filter(|(span, _)| span.len() == name.len())
             .filter(|(span, _)| self.text.get(span.clone()) == Some(name))
             .map(|(_, span)| self.text.get(span).unwrap_or_default())
@@ -94,23 +96,22 @@ impl Fields {
 
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         let text = |span| self.text.get(span).unwrap_or_default();
-        self.spans()
-            .map(move |(name, value)| (text(name), text(value)))
+        spans(&self.ends).map(move |(name, value)| (text(name), text(value)))
     }
 
     pub fn is_empty(&self) -> bool {
         self.ends.is_empty()
     }
+}
 
-    /// Where the name and the value of each field lie.
-    fn spans(&self) -> impl Iterator<Item = (Range<usize>, Range<usize>)> {
-        let mut start = 0;
-        self.ends.iter().map(move |(name, value)| {
-            let spans = (start..*name, *name..*value);
-            start = *value;
-            spans
-        })
-    }
+/// Where the name and the value of each field lie, by where they end.
+fn spans(ends: &[(usize, usize)]) -> impl Iterator<Item = (Range<usize>, Range<usize>)> {
+    let mut start = 0;
+    ends.iter().map(move |(name, value)| {
+        let spans = (start..*name, *name..*value);
+        start = *value;
+        spans
+    })
 }
 
 /// The value of the field, or pseudo-header field, `name` (lower case) with nothing left
@@ -256,7 +257,8 @@ fn percent_decoded(text: &str) -> impl Iterator<Item = char> {
 /// A request target or another URL without the values of credentials: those in its
 /// query or fragment, and the user information before its host.
 pub fn redact_url(url: &str) -> Cow<'_, str> {
-    if memchr3(b':', b'?', b'#', url.as_bytes()).is_none() {
+    // User information ends in one of these, and the name of what has a value in the other.
+    if memchr2(b'@', b'=', url.as_bytes()).is_none() {
         return Cow::Borrowed(url);
     }
     let url = match split_scheme(url) {
