@@ -7,6 +7,8 @@ mod table;
 
 use std::borrow::Cow;
 
+use memchr::{memchr, memmem};
+
 /// Somebody who serves models.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Provider {
@@ -41,26 +43,24 @@ fn lowercase(text: &str) -> Cow<'_, str> {
 
 /// Whether `text` has the form of `pattern`, in which `*` stands for any run.
 fn matches(pattern: &str, text: &str) -> bool {
+    let (mut pattern, mut text) = (pattern.as_bytes(), text.as_bytes());
     // Nearly all patterns end their case at one of their ends.
-    let may_be = |of_pattern: Option<&u8>, of_text: Option<&u8>| {
-        of_pattern == Some(&b'*') || of_pattern == of_text
-    };
-    let (p, t) = (pattern.as_bytes(), text.as_bytes());
-    if !may_be(p.first(), t.first()) || !may_be(p.last(), t.last()) {
+    if pattern.last() != Some(&b'*') && pattern.last() != text.last() {
         return false;
     }
-    let Some((start, mut pattern)) = pattern.split_once('*') else {
-        return pattern == text;
+    let alike = pattern.iter().zip(text).take_while(|(p, t)| p == t).count();
+    (pattern, text) = match (pattern.get(alike..), text.get(alike..)) {
+        (Some([b'*', pattern @ ..]), Some(text)) => (pattern, text),
+        (Some([]), Some([])) => return true,
+        _ => return false,
     };
-    let Some(mut text) = text.strip_prefix(start) else {
-        return false;
-    };
-    while let Some((piece, rest)) = pattern.split_once('*') {
-        let Some((_, after)) = text.split_once(piece) else {
+    while let Some(star) = memchr(b'*', pattern) {
+        let (piece, rest) = pattern.split_at(star);
+        let Some(at) = memmem::find(text, piece) else {
             return false;
         };
-        text = after;
-        pattern = rest;
+        text = text.get(at.saturating_add(star)..).unwrap_or_default();
+        pattern = rest.get(1..).unwrap_or_default();
     }
     text.ends_with(pattern)
 }
