@@ -100,7 +100,7 @@ impl Conversation {
         let id = *self.call.get_or_insert_with(|| {
             let id = context.shared.next_call();
             if let Some(call) = turn.started(id, context.connection, self.role) {
-                (context.out)(Output::Started(Box::new(call)));
+                (context.out)(Output::Started(call));
             }
             id
         });
@@ -127,7 +127,7 @@ fn emit(
     let id = id.unwrap_or_else(|| context.shared.next_call());
     if let Some(call) = draft.finish(id, context.connection, role, last, capture) {
         count(&mut context.shared.counters.calls, 1);
-        (context.out)(Output::Finished(Box::new(call)));
+        (context.out)(Output::Finished(call));
     }
 }
 

@@ -215,7 +215,7 @@ impl Table {
             (context.out)(Output::Serving(Box::new(served)));
         }
         if let Some(started) = draft.started(call, context.connection, role) {
-            (context.out)(Output::Started(Box::new(started)));
+            (context.out)(Output::Started(started));
         }
         let held = draft.held_bytes();
         self.held = self.held.saturating_add(held);
@@ -299,7 +299,7 @@ impl Asked {
     fn over(self, direction: Direction, end: Completeness, context: &mut Context<'_>) {
         let role = role(direction);
         let capture = capture(self.missing, end);
-        emit(*self.draft, self.call, role, self.last, capture, context);
+        emit(self.draft, self.call, role, self.last, capture, context);
         if role == Role::Server {
             (context.out)(Output::Answered(Answered {
                 id: self.call,
@@ -321,14 +321,14 @@ fn tells(direction: Direction, mut draft: Box<Draft>, context: &mut Context<'_>)
     let call = context.shared.next_call();
     count(&mut context.shared.counters.exchanges, 1);
     if let Some(started) = draft.started(call, context.connection, role) {
-        (context.out)(Output::Started(Box::new(started)));
+        (context.out)(Output::Started(started));
     }
     let capture = capture(Missing::NONE, Completeness::Complete);
-    emit(*draft, call, role, context.at, capture, context);
+    emit(draft, call, role, context.at, capture, context);
 }
 
 fn emit(
-    draft: Draft,
+    draft: Box<Draft>,
     id: CallId,
     role: Role,
     last: Timestamp,
@@ -337,7 +337,7 @@ fn emit(
 ) {
     if let Some(call) = draft.finish(id, context.connection, role, last, capture) {
         count(&mut context.shared.counters.calls, 1);
-        (context.out)(Output::Finished(Box::new(call)));
+        (context.out)(Output::Finished(call));
     }
 }
 

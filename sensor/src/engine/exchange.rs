@@ -37,7 +37,7 @@ struct Candidate {
     role: Role,
     /// The number it was given when its head was read.
     number: Option<CallId>,
-    draft: Draft,
+    draft: Box<Draft>,
     request: Half,
     response: Option<Half>,
     /// Set once the request was read and is a call.
@@ -267,7 +267,7 @@ impl Candidate {
         let id = self.number.unwrap_or_else(|| context.shared.next_call());
         self.call = Some(id);
         if let Some(call) = self.draft.started(id, context.connection, self.role) {
-            (context.out)(Output::Started(Box::new(call)));
+            (context.out)(Output::Started(call));
         }
         true
     }
@@ -359,7 +359,7 @@ impl Candidate {
         } = self;
         if let Some(call) = draft.finish(id, context.connection, role, last, capture) {
             context.shared.counters.calls = context.shared.counters.calls.saturating_add(1);
-            (context.out)(Output::Finished(Box::new(call)));
+            (context.out)(Output::Finished(call));
         }
     }
 

@@ -60,7 +60,7 @@ impl Draft {
         head: &RequestHead,
         origin: &Origin,
         options: Options,
-    ) -> Option<Self> {
+    ) -> Option<Box<Self>> {
         if !matches!(&*head.method, "POST" | "") {
             return None;
         }
@@ -71,7 +71,7 @@ impl Draft {
         if route.is_none() && !frame.body_may_tell(head) {
             return None;
         }
-        Some(Self {
+        Some(Box::new(Self {
             doubtful: frame.provider.is_none()
                 && route.as_ref().is_some_and(|route| route.method.is_none()),
             frame,
@@ -89,7 +89,7 @@ impl Draft {
             streams: false,
             holed: false,
             timing: Timing::starting(began),
-        })
+        }))
     }
 
     /// Whether the head of the request alone says that it is a call.
@@ -210,7 +210,12 @@ impl Draft {
     }
 
     /// The call as far as it is known, once the request has been read; without content.
-    pub fn started(&mut self, id: CallId, connection: ConnectionId, role: Role) -> Option<Call> {
+    pub fn started(
+        &mut self,
+        id: CallId,
+        connection: ConnectionId,
+        role: Role,
+    ) -> Option<Box<Call>> {
         if !self.asked || self.route.as_ref()?.guessed {
             return None;
         }
@@ -240,13 +245,13 @@ impl Draft {
     /// The call, its exchange being over. `end`: when the last byte of the response
     /// crossed. `None`: it was no call after all.
     pub fn finish(
-        mut self,
+        mut self: Box<Self>,
         id: CallId,
         connection: ConnectionId,
         role: Role,
         end: Timestamp,
         mut capture: Capture,
-    ) -> Option<Call> {
+    ) -> Option<Box<Call>> {
         if !self.asked || !self.is_call() {
             return None;
         }
@@ -304,12 +309,12 @@ impl Draft {
         role: Role,
         server: Server,
         capture: Capture,
-    ) -> Option<Call> {
+    ) -> Option<Box<Call>> {
         let dialect = self.route.as_ref()?.dialect;
         let operation = self.reply.operation.or(self.ask.operation);
         let operation = operation.unwrap_or_else(|| dialect.operation());
         let home = self.method().map_or(dialect.provider(), |m| m.provider());
-        Some(Call {
+        Some(Box::new(Call {
             id,
             connection,
             role,
@@ -333,7 +338,7 @@ impl Draft {
             error: None,
             capture,
             extra: Vec::new(),
-        })
+        }))
     }
 
     fn event(&mut self, at: Timestamp, name: Option<&str>, text: &str) {

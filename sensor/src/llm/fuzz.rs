@@ -196,21 +196,22 @@ fn turns(script: &[u8], options: Options) -> Vec<Option<Call>> {
                 None
             }
         };
-        calls.extend(ended.map(|draft| finish(*draft)));
+        calls.extend(ended.map(finish));
     }
-    calls.extend(session.close().map(|draft| finish(*draft)));
+    calls.extend(session.close().map(finish));
     calls
 }
 
-fn finish(draft: Draft) -> Option<Call> {
+fn finish(draft: Box<Draft>) -> Option<Call> {
     let end = Timestamp::default();
-    draft.finish(
+    let call = draft.finish(
         CallId(1),
         ConnectionId(1),
         Role::Client,
         end,
         Capture::default(),
-    )
+    )?;
+    Some(*call)
 }
 
 fn request_head(url: &str, content_type: Option<&str>) -> RequestHead {

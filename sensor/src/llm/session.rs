@@ -163,7 +163,7 @@ mod tests {
         let end = Timestamp::from_nanos(99);
         let capture = Capture::default();
         let call = draft.finish(CallId(1), ConnectionId(1), Role::Client, end, capture);
-        call.expect("a call")
+        *call.expect("a call")
     }
 
     /// Feeds messages, one a nanosecond; the calls that they end.

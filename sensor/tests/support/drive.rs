@@ -180,7 +180,7 @@ pub fn drive_cut(it: &Interaction, body: &[u8]) -> Option<Call> {
 
 /// A draft on its way.
 struct Steps {
-    draft: Draft,
+    draft: Box<Draft>,
     nanos: u64,
 }
 
@@ -239,13 +239,14 @@ impl Steps {
 
     fn finish(mut self) -> Option<Call> {
         let end = self.now();
-        self.draft.finish(
+        let call = self.draft.finish(
             CallId(1),
             ConnectionId(1),
             Role::Client,
             end,
             Capture::default(),
-        )
+        );
+        call.map(|call| *call)
     }
 }
 
@@ -289,7 +290,8 @@ pub fn converse(record: &Value) -> Vec<Call> {
         let now = Timestamp::from_nanos(at);
         if let Some(draft) = session.message(now, sender, data.as_bytes()) {
             let capture = Capture::default();
-            calls.extend(draft.finish(CallId(1), ConnectionId(1), Role::Client, now, capture));
+            let call = draft.finish(CallId(1), ConnectionId(1), Role::Client, now, capture);
+            calls.extend(call.map(|call| *call));
         }
     }
     calls
