@@ -67,7 +67,7 @@ pub fn estimate(call: &Call) -> Usage {
     let model = call.response.model.as_deref();
     let count = Count(tokenizer(model.or(call.request.model.as_deref())));
     let request = &call.request;
-    let tools = request.tools.iter().map(|tool| count.json(tool));
+    let tools = request.tools.iter().map(|tool| count.text(tool.text()));
     let asked = tools
         .chain([
             count.parts(&request.system),

@@ -141,13 +141,14 @@ mod tests {
     use crate::enrich::trace::Seed;
     use crate::event::{ConnectionId, Origin, Role};
     use crate::llm::call::{
-        self, Call, CallId, Capture, ChatMessage, Failure, Media, MediaSource, Name, Part, Request,
-        Response, Server, Timing, TraceContext, Usage,
+        self, Call, CallId, Capture, ChatMessage, Failure, JsonText, Media, MediaSource, Name,
+        Part, Request, Response, Server, Timing, TraceContext, Usage,
     };
     use crate::redact::{Content, Policy};
     use crate::time::{ClockOffset, Timestamp};
 
     fn call() -> Call {
+        let tool = json!({"type": "function", "name": "weather", "parameters": {}});
         let image = Media {
             modality: "image".into(),
             mime_type: Some("image/png".into()),
@@ -212,7 +213,7 @@ mod tests {
                         ..ChatMessage::default()
                     },
                 ],
-                tools: vec![json!({"type": "function", "name": "weather", "parameters": {}})],
+                tools: vec![JsonText::of(&tool).expect("JSON")],
                 ..Request::default()
             },
             response: Response {

@@ -51,7 +51,7 @@ pub enum Attribute<'a> {
     Input(Messages<'a>),
     Output(OutputMessages<'a>),
     Parts(Parts<'a>),
-    Json(&'a [serde_json::Value]),
+    Json(&'a [crate::llm::call::JsonText]),
 }
 
 impl<'a> Attributes<'a> {

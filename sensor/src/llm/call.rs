@@ -5,6 +5,10 @@
 
 use std::borrow::Cow;
 
+use memchr::memchr2;
+use serde::Serialize;
+use serde_json::value::RawValue;
+
 pub use super::timing::Gaps;
 use crate::event::ConnectionId;
 pub use crate::http::TraceContext;
@@ -98,7 +102,8 @@ pub struct Request {
     pub conversation_id: Option<Box<str>>,
     pub system: Vec<Part>,
     pub messages: Vec<ChatMessage>,
-    pub tools: Vec<serde_json::Value>,
+    /// Their definitions, as `gen-ai-tool-definitions.json` has them.
+    pub tools: Vec<JsonText>,
     /// Sum and length of the body: two requests with the same are the same. `None` where
     /// not all of it was seen.
     pub fingerprint: Option<u64>,
@@ -227,6 +232,43 @@ pub enum MediaSource {
     },
 }
 
+/// A JSON value as its text, on one line: what is passed on need not be taken apart.
+#[derive(Clone, Debug, Serialize)]
+#[serde(transparent)]
+pub struct JsonText(Box<RawValue>);
+
+impl JsonText {
+    /// `None` where it is no JSON.
+    pub fn of<T: Serialize>(value: &T) -> Option<Self> {
+        serde_json::value::to_raw_value(value).map(Self).ok()
+    }
+
+    /// Of the text of a value; `None` where it is none.
+    pub fn parse(text: &str) -> Option<Self> {
+        let raw: &RawValue = serde_json::from_str(text).ok()?;
+        // Lines end between tokens alone, where that says nothing.
+        match memchr2(b'\n', b'\r', text.as_bytes()) {
+            Some(_) => Self::of(&serde_json::from_str::<serde_json::Value>(text).ok()?),
+            None => Some(Self(raw.to_owned())),
+        }
+    }
+
+    pub fn text(&self) -> &str {
+        self.0.get()
+    }
+
+    /// The value built as a tree; `None` where it is nested too deep.
+    pub fn value(&self) -> Option<serde_json::Value> {
+        serde_json::from_str(self.text()).ok()
+    }
+}
+
+impl PartialEq for JsonText {
+    fn eq(&self, other: &Self) -> bool {
+        self.text() == other.text()
+    }
+}
+
 /// A value of an attribute.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
@@ -235,4 +277,21 @@ pub enum Value {
     Double(f64),
     String(Box<str>),
     Strings(Vec<Box<str>>),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::JsonText;
+
+    #[test]
+    fn a_text_of_json_is_as_it_was_sent_but_on_one_line() {
+        let text = |sent| JsonText::parse(sent).map(|json| json.text().to_owned());
+        let sent = r#"{"b": 1.50, "a": "x\n"}"#;
+        assert_eq!(text(sent).as_deref(), Some(sent));
+        let lines = text("{\"b\":\n [1,\r\n2]}");
+        assert_eq!(lines.as_deref(), Some(r#"{"b":[1,2]}"#));
+        for none in ["", "{\"a\":", "{} {}"] {
+            assert_eq!(text(none), None, "{none}");
+        }
+    }
 }

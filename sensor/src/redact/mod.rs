@@ -320,7 +320,7 @@ fn weight(call: &Call) -> usize {
     } = &call.request;
     let said = messages.iter().chain(&call.response.messages);
     let parts = system.iter().chain(said.flat_map(|message| &message.parts));
-    let of_tools = tools.iter().map(rewrite::json_weight).sum::<usize>();
+    let of_tools = tools.iter().map(|tool| tool.text().len()).sum::<usize>();
     let of_extra = call
         .extra
         .iter()

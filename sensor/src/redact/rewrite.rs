@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::rules;
 use crate::llm::Call;
-use crate::llm::call::{ChatMessage, MediaSource, Part, Value};
+use crate::llm::call::{ChatMessage, JsonText, MediaSource, Part, Value};
 
 /// What is done to each text.
 #[derive(Clone, Copy, Debug, Default)]
@@ -65,7 +65,7 @@ impl Rewrite<'_> {
         self.messages(&mut call.request.messages);
         self.messages(&mut call.response.messages);
         for tool in &mut call.request.tools {
-            self.masked_json(tool);
+            self.definition(tool);
         }
         for text in &mut call.request.stop_sequences {
             self.boxed(text);
@@ -136,13 +136,21 @@ impl Rewrite<'_> {
     }
 
     /// Definitions of tools are schemas: cut, they would be none.
-    fn masked_json(&self, value: &mut Json) {
+    fn definition(&self, tool: &mut JsonText) {
+        if !self.mask && self.own.is_none() {
+            return;
+        }
         let masks_alone = Self {
             hash: false,
             max_text: None,
             ..*self
         };
-        masks_alone.json(value);
+        // What is nested too deep to be masked does not stay.
+        let mut value = tool.value().unwrap_or_default();
+        masks_alone.json(&mut value);
+        if let Some(masked) = JsonText::of(&value) {
+            *tool = masked;
+        }
     }
 
     fn string(&self, text: &mut String) {
@@ -220,7 +228,7 @@ pub(super) fn part_weight(part: &Part) -> usize {
         }
 }
 
-pub(super) fn json_weight(value: &Json) -> usize {
+fn json_weight(value: &Json) -> usize {
     size_of::<Json>()
         + match value {
             Json::String(text) => text.len(),
@@ -257,6 +265,24 @@ mod tests {
         };
         assert_eq!(rewritten(rewrite, "to jo@example.org now"), "to [emai…");
         assert_eq!(rewritten(rewrite, "fünf ßäö"), "fünf ßäö");
+    }
+
+    #[test]
+    fn definitions_of_tools_are_masked_at_any_depth() {
+        let rewrite = Rewrite {
+            mask: true,
+            max_text: Some(8),
+            ..Rewrite::default()
+        };
+        let masked = |text: &str| {
+            let mut tool = JsonText::parse(text).unwrap();
+            rewrite.definition(&mut tool);
+            tool.text().to_owned()
+        };
+        let mail = r#""to jo@example.org now""#;
+        assert_eq!(masked(&format!("[{mail}]")), r#"["to [email] now"]"#);
+        let deep = format!("{}{mail}{}", "[".repeat(1000), "]".repeat(1000));
+        assert_eq!(masked(&deep), "null");
     }
 
     #[test]

@@ -161,7 +161,7 @@ fn request<'a>(out: &mut Attributes<'a>, request: &'a Request) {
         at += 1;
     }
     for (at, tool) in request.tools.iter().enumerate() {
-        out.set(format!("llm.tools.{at}.tool.json_schema"), tool.to_string());
+        out.set(format!("llm.tools.{at}.tool.json_schema"), tool.text());
     }
     if !request.messages.is_empty() {
         let all = Messages(&request.messages);

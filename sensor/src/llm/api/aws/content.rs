@@ -2,7 +2,7 @@
 
 use crate::llm::api::media;
 use crate::llm::api::openai::content::{Definition, role};
-use crate::llm::call::{ChatMessage, Name, Part};
+use crate::llm::call::{ChatMessage, JsonText, Name, Part};
 use crate::llm::json::{List, Raw, Str, wire};
 use crate::llm::reply::{Reply, ToolFragment};
 
@@ -209,7 +209,7 @@ impl Message<'_> {
 }
 
 impl Tool<'_> {
-    pub(super) fn value(&self) -> serde_json::Value {
+    pub(super) fn value(&self) -> Option<JsonText> {
         if self.spec.name.is_some() {
             return self.spec.value("function");
         }

@@ -151,7 +151,7 @@ impl Dialect for Converse {
             ask.request.system = content::parts(asked.system);
             let list: List<Message<'_>> = asked.messages.one_or_many();
             ask.request.messages = list.iter().flat_map(Message::messages).collect();
-            ask.request.tools = asked.tools.tools.iter().map(Tool::value).collect();
+            ask.request.tools = asked.tools.tools.iter().filter_map(Tool::value).collect();
         }
     }
 

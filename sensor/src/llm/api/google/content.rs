@@ -2,7 +2,7 @@
 
 use crate::llm::api::media;
 use crate::llm::api::openai::content::{Definition, role};
-use crate::llm::call::{ChatMessage, Media, MediaSource, Name, Part};
+use crate::llm::call::{ChatMessage, JsonText, Media, MediaSource, Name, Part};
 use crate::llm::json::{Bool, List, Raw, Str, wire};
 use crate::llm::reply::{Reply, ToolFragment};
 
@@ -161,15 +161,15 @@ fn only_key(raw: Raw<'_>) -> Option<String> {
 }
 
 /// Tool definitions as `gen-ai-tool-definitions.json` has them.
-pub(in crate::llm::api) fn tools(list: Raw<'_>) -> Vec<serde_json::Value> {
+pub(in crate::llm::api) fn tools(list: Raw<'_>) -> Vec<JsonText> {
     let mut found = Vec::new();
     for raw in &list.one_or_many::<Raw<'_>>() {
         let tool: Tool<'_> = raw.parse();
-        found.extend(tool.functions.iter().map(|f| f.value("function")));
+        found.extend(tool.functions.iter().filter_map(|f| f.value("function")));
         if tool.functions.is_empty()
             && let Some(kind) = only_key(*raw)
         {
-            found.push(serde_json::json!({ "type": kind, "name": kind }));
+            found.extend(Definition::named(&kind).value(&kind));
         }
     }
     found

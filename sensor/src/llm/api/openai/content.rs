@@ -1,7 +1,11 @@
 //! Messages and tools as Chat Completions has them.
 
+use std::borrow::Cow;
+
+use serde::Serialize;
+
 use super::super::media;
-use crate::llm::call::{ChatMessage, Name, Part};
+use crate::llm::call::{ChatMessage, JsonText, Name, Part};
 use crate::llm::json::{Int, List, Raw, Str, parse, wire};
 use crate::llm::reply::ToolFragment;
 
@@ -272,12 +276,12 @@ wire! {
 }
 
 /// Tool definitions as `gen-ai-tool-definitions.json` has them.
-pub(in crate::llm::api) fn tools(list: Raw<'_>) -> Vec<serde_json::Value> {
+pub(in crate::llm::api) fn tools(list: Raw<'_>) -> Vec<JsonText> {
     let list: List<Raw<'_>> = list.one_or_many();
     list.iter().filter_map(|raw| tool(*raw)).collect()
 }
 
-fn tool(raw: Raw<'_>) -> Option<serde_json::Value> {
+fn tool(raw: Raw<'_>) -> Option<JsonText> {
     let tool: Tool<'_> = parse(raw.text())?;
     let flat = Definition {
         name: tool.name,
@@ -286,34 +290,47 @@ fn tool(raw: Raw<'_>) -> Option<serde_json::Value> {
     };
     for definition in [&tool.function, &tool.custom] {
         if definition.name.is_some() {
-            return Some(definition.value("function"));
+            return definition.value("function");
         }
     }
     match tool.kind.key() {
-        "function" | "custom" | "" if flat.name.is_some() => Some(flat.value("function")),
+        "function" | "custom" | "" if flat.name.is_some() => flat.value("function"),
         "" => None,
         kind => {
             let name = tool.name.or(tool.server_label).or(tool.kind);
-            Some(Definition { name, ..flat }.value(kind))
+            Definition { name, ..flat }.value(kind)
         }
     }
 }
 
-impl Definition<'_> {
-    /// The definition under `kind`; without what was not given.
-    pub(in crate::llm::api) fn value(&self, kind: &str) -> serde_json::Value {
-        let mut object = serde_json::Map::new();
-        object.insert("type".into(), kind.into());
-        object.insert("name".into(), self.name.string().unwrap_or_default().into());
-        let rest = [
-            ("description", self.description),
-            ("parameters", self.parameters),
-        ];
-        for (key, raw) in rest {
-            if let Some(value) = raw.value() {
-                object.insert(key.into(), value);
-            }
+/// A definition as it is told.
+#[derive(Serialize)]
+struct Told<'a> {
+    #[serde(rename = "type")]
+    kind: &'a str,
+    name: Cow<'a, str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<JsonText>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parameters: Option<JsonText>,
+}
+
+impl<'a> Definition<'a> {
+    /// Of a tool that is known by its name alone.
+    pub(in crate::llm::api) fn named(name: &'a str) -> Self {
+        Self {
+            name: Str::plain(name),
+            ..Self::default()
         }
-        object.into()
+    }
+
+    /// The definition under `kind`; without what was not given.
+    pub(in crate::llm::api) fn value(&self, kind: &str) -> Option<JsonText> {
+        JsonText::of(&Told {
+            kind,
+            name: self.name.text().unwrap_or_default(),
+            description: JsonText::parse(self.description.text()),
+            parameters: JsonText::parse(self.parameters.text()),
+        })
     }
 }

@@ -4,9 +4,11 @@
 //! are shaped otherwise.
 
 use super::openai::chat;
+use super::openai::content::Definition;
 use super::openai::usage::Usage;
 use super::{Ask, Dialect, Event, media};
 use crate::llm::attr;
+use crate::llm::call::JsonText;
 use crate::llm::json::{Int, List, Raw, Str, read, wire};
 use crate::llm::reply::{Reply, ToolFragment};
 use crate::llm::usage::Tokens;
@@ -105,10 +107,12 @@ impl Dialect for Chat {
 }
 
 /// A tool that xAI runs itself: `{"web_search": {…}}` and the like.
-fn tool_of_xai(tool: Raw<'_>) -> Option<serde_json::Value> {
+fn tool_of_xai(tool: Raw<'_>) -> Option<JsonText> {
     let tool = tool.value()?;
     let kind = tool.as_object()?.keys().next()?;
-    (kind != "function").then(|| serde_json::json!({ "type": kind, "name": kind }))
+    Definition::named(kind)
+        .value(kind)
+        .filter(|_| kind != "function")
 }
 
 impl Output<'_> {
