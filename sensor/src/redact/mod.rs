@@ -16,6 +16,7 @@ use crate::time::ClockOffset;
 
 #[doc(hidden)]
 pub mod fuzz;
+mod json;
 mod rewrite;
 pub mod rules;
 pub mod select;
@@ -219,6 +220,7 @@ fn record(enriched: EnrichedCall, content: Content, rewrite: &Rewrite<'_>, share
         drop_content(&mut call);
     }
     rewrite.call(&mut call);
+    Rewrite::ids(&mut call);
     mask_fact(&mut call.server.path, rewrite);
     mask_fact(&mut call.server.user_agent, rewrite);
     mask_state(&mut trace, rewrite);

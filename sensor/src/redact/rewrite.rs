@@ -7,9 +7,10 @@ use regex::Regex;
 use serde_json::Value as Json;
 use sha2::{Digest as _, Sha256};
 
+use super::json::{self, Field};
 use super::rules;
 use crate::llm::Call;
-use crate::llm::call::{ChatMessage, JsonText, MediaSource, Part, Value};
+use crate::llm::call::{ChatMessage, JsonText, MediaSource, Name, Part, Value};
 
 /// What is done to each text.
 #[derive(Clone, Copy, Debug, Default)]
@@ -52,6 +53,10 @@ impl Patterns {
         Ok(Self(patterns.collect::<Result<_, _>>()?))
     }
 
+    fn is_in(&self, text: &str) -> bool {
+        self.0.iter().any(|pattern| pattern.is_match(text))
+    }
+
     fn mask(&self, text: String) -> String {
         self.0.iter().fold(text, |text, pattern| {
             pattern.replace_all(&text, MARK).into_owned()
@@ -81,6 +86,31 @@ impl Rewrite<'_> {
                 Value::Strings(texts) => texts.iter_mut().for_each(|text| self.masked(text)),
                 Value::Bool(_) | Value::Int(_) | Value::Double(_) => {}
             }
+        }
+    }
+
+    /// Ids and names, in which nothing is looked for but what authenticates: that is no use
+    /// of theirs, whatever becomes of content.
+    pub(super) fn ids(call: &mut Call) {
+        let (request, response) = (&mut call.request, &mut call.response);
+        let single = [
+            &mut request.model,
+            &mut request.conversation_id,
+            &mut request.reasoning_level,
+            &mut response.id,
+            &mut response.model,
+            &mut call.server.request_id,
+        ];
+        let lists = [&mut request.encoding_formats, &mut response.finish_reasons];
+        let lists = lists.into_iter().flatten();
+        single.into_iter().flatten().chain(lists).for_each(id);
+        if let Some(error) = &mut call.error {
+            name(&mut error.kind);
+        }
+        let said = request.messages.iter_mut().chain(&mut response.messages);
+        for message in said {
+            name(&mut message.role);
+            message.parts.iter_mut().for_each(ids_of_part);
         }
     }
 
@@ -123,15 +153,42 @@ impl Rewrite<'_> {
     }
 
     fn json(&self, value: &mut Json) {
+        self.member(None, value);
+    }
+
+    /// `name`: of the member that it is, or belongs to.
+    fn member(&self, name: Option<&str>, value: &mut Json) {
         match value {
-            Json::String(text) => self.string(text),
-            Json::Array(items) => items.iter_mut().for_each(|item| self.json(item)),
+            Json::String(text) => {
+                let masked = name.filter(|_| self.mask);
+                if let Some(masked) = masked.and_then(|name| rules::mask_of(name, text)) {
+                    *text = masked;
+                }
+                self.string(text);
+            }
+            Json::Number(number) => {
+                if let Some(masked) = self.field(name, &number.to_string()) {
+                    *value = masked.into();
+                }
+            }
+            Json::Array(items) => items.iter_mut().for_each(|item| self.member(name, item)),
+            Json::Object(fields) => self.object(fields),
+            Json::Null | Json::Bool(_) => {}
+        }
+    }
+
+    fn object(&self, fields: &mut serde_json::Map<String, Json>) {
+        let named = fields.iter().find(|(name, _)| json::names_pair(name));
+        let pair = named.and_then(|(_, name)| Some(name.as_str()?.to_owned()));
+        for (name, value) in fields.iter_mut() {
+            let named = match &pair {
+                Some(pair) if name == "value" => pair,
+                _ => name,
+            };
             // The type of a part says how it is read.
-            Json::Object(fields) => fields
-                .iter_mut()
-                .filter(|(name, value)| *name != "type" || !value.is_string())
-                .for_each(|(_, value)| self.json(value)),
-            Json::Null | Json::Bool(_) | Json::Number(_) => {}
+            if name != "type" || !value.is_string() {
+                self.member(Some(named), value);
+            }
         }
     }
 
@@ -187,13 +244,66 @@ impl Rewrite<'_> {
         always.mask(text).filter(|masked| masked != text)
     }
 
-    /// The text with every find masked, or `None` where nothing is to be masked.
+    /// The text with every find masked, or `None` where nothing is to be masked. JSON stays
+    /// JSON, unless a pattern of the user's takes more than what its strings say.
     fn mask(&self, text: &str) -> Option<String> {
-        let masked = self.mask.then(|| rules::mask(text)).flatten();
-        match self.own.filter(|own| !own.0.is_empty()) {
+        let each = |Field { name, value }: Field<'_>| self.field(name, value);
+        let masked = match json::rewritten(text, &each) {
+            Some(masked) => masked,
+            None => self.plain(text),
+        };
+        match self
+            .own
+            .filter(|own| own.is_in(masked.as_deref().unwrap_or(text)))
+        {
             Some(own) => Some(own.mask(masked.unwrap_or_else(|| text.to_owned()))),
             None => masked,
         }
+    }
+
+    /// A string or number in JSON.
+    fn field(&self, name: Option<&str>, value: &str) -> Option<String> {
+        let masked = name
+            .filter(|_| self.mask)
+            .and_then(|name| rules::mask_of(name, value));
+        masked.or_else(|| self.mask(value))
+    }
+
+    fn plain(&self, text: &str) -> Option<String> {
+        let masked = self.mask.then(|| rules::mask(text)).flatten();
+        match self
+            .own
+            .filter(|own| own.is_in(masked.as_deref().unwrap_or(text)))
+        {
+            Some(own) => Some(own.mask(masked.unwrap_or_else(|| text.to_owned()))),
+            None => masked,
+        }
+    }
+}
+
+fn id(text: &mut Box<str>) {
+    if let Some(masked) = rules::mask_secrets(text) {
+        *text = masked.into();
+    }
+}
+
+fn name(text: &mut Name) {
+    if let Some(masked) = rules::mask_secrets(text) {
+        *text = masked.into();
+    }
+}
+
+fn ids_of_part(part: &mut Part) {
+    match part {
+        Part::ToolCall { id: of, name, .. } => of.iter_mut().chain([name]).for_each(id),
+        Part::ToolCallResponse { id: of, .. } => of.iter_mut().for_each(id),
+        Part::Media(media) => {
+            media.mime_type.iter_mut().for_each(id);
+            if let MediaSource::File(file) = &mut media.source {
+                id(file);
+            }
+        }
+        Part::Text(_) | Part::Reasoning(_) | Part::Other(_) => {}
     }
 }
 
