@@ -11,6 +11,7 @@ pub struct Gaps {
     /// One for each of [`Gaps::BOUNDS`], and one for what is longer.
     pub counts: [u32; Gaps::BOUNDS.len() + 1],
     pub sum: Duration,
+    pub longest: Duration,
 }
 
 impl Gaps {
@@ -39,6 +40,7 @@ impl Gaps {
             *count = count.saturating_add(1);
         }
         self.sum = self.sum.saturating_add(gap);
+        self.longest = self.longest.max(gap);
     }
 }
 
@@ -84,9 +86,14 @@ mod tests {
         ] {
             timing.event(ms(at), content);
         }
-        let Gaps { counts, sum } = timing.gaps;
+        let Gaps {
+            counts,
+            sum,
+            longest,
+        } = timing.gaps;
         assert_eq!(counts, [2, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
         assert_eq!(sum, Duration::from_millis(99_999 - 300));
+        assert_eq!(longest, Duration::from_millis(99_999 - 336));
         assert_eq!(timing.chunks, 5);
     }
 }

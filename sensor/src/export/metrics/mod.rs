@@ -50,6 +50,11 @@ impl Metrics {
         }
     }
 
+    /// What is known already stays.
+    pub fn set_bounds(&mut self, bounds: Bounds) {
+        self.store.set_bounds(bounds);
+    }
+
     /// Since when everything is counted.
     pub fn started_unix_nanos(&self) -> u64 {
         self.started_unix_nanos
@@ -66,7 +71,7 @@ impl Metrics {
         }
         let labels = vec![
             (SERVICE, Box::from(service.unwrap_or_default())),
-            ("gen_ai.operation.name", Box::from(&*call.operation)),
+            (OPERATION, Box::from(&*call.operation)),
             ("gen_ai.provider.name", Box::from(&*call.provider)),
         ];
         self.in_flight(&labels, 1.0);
@@ -102,7 +107,9 @@ impl Metrics {
     fn client(&mut self, record: &Record, of: &OfCall<'_>) {
         let (call, timing) = (record.call(), record.call().timing);
         let took = timing.end.since(timing.start).as_secs_f64();
-        let labels = of.with_error();
+        let of_openai = of_openai(call);
+        let mut labels = of.with_error();
+        labels.extend(of_openai.clone());
         self.add(names::OPERATION_DURATION, &labels, took, record);
         let labels = &of.labels;
         if let Some(first) = timing.first_chunk {
@@ -111,15 +118,21 @@ impl Metrics {
         }
         // Where bytes are missing, so may be events.
         if call.capture.lost_bytes == 0 && timing.gaps != Gaps::default() {
-            let Gaps { counts, sum } = timing.gaps;
+            let Gaps {
+                counts,
+                sum,
+                longest,
+            } = timing.gaps;
             let metric = names::TIME_PER_OUTPUT_CHUNK;
-            self.store
-                .add_counts(metric, labels, &counts, sum.as_secs_f64());
+            let exemplar = exemplar(record, longest.as_secs_f64());
+            let measured = (&counts[..], sum.as_secs_f64());
+            self.store.add_counts(metric, labels, measured, exemplar);
         }
         for (kind, tokens) in [("input", call.usage.input), ("output", call.usage.output)] {
             if let Some(tokens) = tokens {
                 let mut labels = labels.clone();
                 labels.push(("gen_ai.token.type", kind));
+                labels.extend(of_openai.clone());
                 self.add(names::TOKEN_USAGE, &labels, number(tokens), record);
             }
         }
@@ -153,8 +166,10 @@ impl Metrics {
         let call = record.call();
         let took = call.timing.end.since(call.timing.start).as_secs_f64();
         let mut labels = of.with_error();
-        labels.retain(|(name, _)| !name.starts_with("gen_ai."));
-        for name in ["mcp.method.name", "gen_ai.tool.name", "gen_ai.prompt.name"] {
+        // It has no provider, and a method that calls no tool has no operation.
+        let is_tool = |name: &str, value: &str| name == OPERATION && value != call.dialect;
+        labels.retain(|(name, value)| !name.starts_with("gen_ai.") || is_tool(name, value));
+        for name in OF_MCP {
             if let Some(value) = semconv::extra_text(call, name) {
                 labels.push((name, value));
             }
@@ -173,16 +188,45 @@ impl Metrics {
         value: f64,
         record: &Record,
     ) {
-        // A span that does not leave is not to be looked for.
-        let trace = record.trace();
-        let exemplar = semconv::is_sampled(trace, record.share()).then(|| Exemplar {
-            value,
-            unix_nanos: record.end_unix_nanos(),
-            trace: trace.trace,
-            span: trace.span,
-        });
+        let exemplar = exemplar(record, value);
         self.store.add(metric, labels, value, exemplar);
     }
+}
+
+/// What leads to the span of `record`; one that does not leave is not to be looked for.
+fn exemplar(record: &Record, value: f64) -> Option<Exemplar> {
+    let trace = record.trace();
+    semconv::is_sampled(trace, record.share()).then(|| Exemplar {
+        value,
+        unix_nanos: record.end_unix_nanos(),
+        trace: trace.trace,
+        span: trace.span,
+    })
+}
+
+const OPERATION: &str = "gen_ai.operation.name";
+
+/// What the conventions add to the metrics of MCP.
+const OF_MCP: [&str; 6] = [
+    "mcp.method.name",
+    "gen_ai.tool.name",
+    "gen_ai.prompt.name",
+    "rpc.response.status_code",
+    "mcp.protocol.version",
+    "network.transport",
+];
+
+/// What they add to durations and tokens of OpenAI's own.
+fn of_openai(call: &Call) -> impl Iterator<Item = (&'static str, &str)> + Clone {
+    let names = [
+        "openai.response.service_tier",
+        "openai.response.system_fingerprint",
+    ];
+    let own = call.provider == "openai";
+    names
+        .into_iter()
+        .filter(move |_| own)
+        .filter_map(|name| Some((name, semconv::extra_text(call, name)?)))
 }
 
 impl<'a> OfCall<'a> {
@@ -191,7 +235,7 @@ impl<'a> OfCall<'a> {
         let service = semconv::service_name(record.origin()).unwrap_or_default();
         let mut labels = vec![
             (SERVICE, service),
-            ("gen_ai.operation.name", &*call.operation),
+            (OPERATION, &*call.operation),
             ("gen_ai.provider.name", &*call.provider),
         ];
         let known = [
@@ -246,7 +290,10 @@ mod tests {
     #[test]
     fn a_client_call_gives_duration_chunks_and_tokens() {
         let mut metrics = metrics();
-        metrics.observe(&record(|call, _| call.timing.gaps.counts[1] = 3));
+        metrics.observe(&record(|call, _| {
+            call.timing.gaps.counts[1] = 3;
+            call.timing.gaps.longest = std::time::Duration::from_millis(15);
+        }));
         let duration = histogram(&metrics, "gen_ai.client.operation.duration").unwrap();
         assert!((duration.sum - 1.34).abs() < 1e-9);
         let exemplar = duration.exemplars.iter().flatten().next().unwrap();
@@ -256,7 +303,10 @@ mod tests {
         let first = histogram(&metrics, "gen_ai.client.operation.time_to_first_chunk");
         assert!((first.unwrap().sum - 0.21).abs() < 1e-9);
         let gaps = histogram(&metrics, "gen_ai.client.operation.time_per_output_chunk");
-        assert_eq!(gaps.unwrap().count(), 3);
+        let gaps = gaps.unwrap();
+        assert_eq!(gaps.count(), 3);
+        let longest = gaps.exemplars[1].unwrap();
+        assert_eq!((longest.span, gaps.exemplars[0]), (trace.span, None));
         let families = metrics.families();
         let tokens = families.iter().find(|f| f.metric == names::TOKEN_USAGE);
         assert_eq!(tokens.unwrap().series.len(), 2, "input and output");
@@ -267,6 +317,77 @@ mod tests {
         let mut metrics = metrics();
         metrics.observe(&record(|call, _| call.usage = Default::default()));
         assert_eq!(histogram(&metrics, "gen_ai.client.token.usage"), None);
+    }
+
+    /// The labels of the first series of a metric.
+    fn labels(metrics: &Metrics, name: &str) -> String {
+        let families = metrics.families();
+        let family = families.iter().find(|f| f.metric.name == name).unwrap();
+        let labels = family.series[0].0.iter();
+        let labels: Vec<String> = labels.map(|(name, v)| format!("{name}={v}")).collect();
+        labels.join(" ")
+    }
+
+    #[test]
+    fn calls_of_openai_tell_their_tier() {
+        let tier = ("openai.response.service_tier".into(), text("flex"));
+        let fingerprint = ("openai.response.system_fingerprint".into(), text("fp_1"));
+        let mut metrics = metrics();
+        metrics.observe(&record(|call, _| {
+            call.extra = vec![tier.clone(), fingerprint.clone()];
+            call.request.model = None;
+            call.timing.gaps.counts[1] = 1;
+        }));
+        let base = "service.name=python3 gen_ai.operation.name=chat gen_ai.provider.name=openai";
+        let more = "openai.response.service_tier=flex openai.response.system_fingerprint=fp_1";
+        for (name, expected) in [
+            ("gen_ai.client.operation.duration", format!("{base} {more}")),
+            (
+                "gen_ai.client.token.usage",
+                format!("{base} gen_ai.token.type=input {more}"),
+            ),
+            (
+                "gen_ai.client.operation.time_per_output_chunk",
+                base.to_owned(),
+            ),
+        ] {
+            assert_eq!(labels(&metrics, name), expected, "{name}");
+        }
+    }
+
+    fn text(text: &str) -> crate::llm::call::Value {
+        crate::llm::call::Value::String(text.into())
+    }
+
+    #[test]
+    fn what_mcp_does_has_no_provider() {
+        let observed = |operation: &'static str, extra: &[(&'static str, &str)]| {
+            let mut metrics = metrics();
+            metrics.observe(&record(|call, _| {
+                (call.dialect, call.provider) = ("mcp", "mcp".into());
+                call.operation = operation.into();
+                call.extra = extra.iter().map(|(n, v)| ((*n).into(), text(v))).collect();
+            }));
+            labels(&metrics, "mcp.client.operation.duration")
+        };
+        assert_eq!(
+            observed("mcp", &[("mcp.method.name", "ping")]),
+            "service.name=python3 mcp.method.name=ping"
+        );
+        let extra = [
+            ("mcp.method.name", "tools/call"),
+            ("gen_ai.tool.name", "add"),
+            ("rpc.response.status_code", "-32602"),
+            ("mcp.protocol.version", "2025-06-18"),
+            ("network.transport", "pipe"),
+            ("mcp.session.id", "1868a90c"),
+        ];
+        assert_eq!(
+            observed("execute_tool", &extra),
+            "service.name=python3 gen_ai.operation.name=execute_tool mcp.method.name=tools/call \
+             gen_ai.tool.name=add rpc.response.status_code=-32602 \
+             mcp.protocol.version=2025-06-18 network.transport=pipe"
+        );
     }
 
     #[test]

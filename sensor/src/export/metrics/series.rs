@@ -6,13 +6,16 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use crate::export::semconv::metrics::{Kind, Metric, OVERFLOW};
+use crate::export::semconv::metrics::{self as names, Kind, Metric};
 
 /// In the order that the measurement had them.
 pub type Labels = Vec<(&'static str, Box<str>)>;
 
 /// What replaces the value of a label that has too many, as the conventions do.
 pub const OTHER: &str = "_OTHER";
+
+/// Marks the series that gets what is beyond the others.
+pub const OVERFLOW: &str = "otel.metric.overflow";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
@@ -96,6 +99,10 @@ impl Store {
         }
     }
 
+    pub const fn set_bounds(&mut self, bounds: Bounds) {
+        self.bounds = bounds;
+    }
+
     /// Adds one measurement.
     pub fn add(
         &mut self,
@@ -115,20 +122,28 @@ impl Store {
         }
     }
 
-    /// Adds measurements that were put into the metric's buckets already.
+    /// Adds measurements that were put into the metric's buckets already. `exemplar`: one of
+    /// them.
     pub fn add_counts(
         &mut self,
         metric: Metric,
         labels: &[(&'static str, &str)],
-        counts: &[u32],
-        sum: f64,
+        (counts, sum): (&[u32], f64),
+        exemplar: Option<Exemplar>,
     ) {
+        let Kind::Histogram(bounds) = metric.kind else {
+            return;
+        };
         if let Value::Histogram(histogram) = self.series(metric, labels) {
             debug_assert_eq!(counts.len(), histogram.counts.len());
             for (count, more) in histogram.counts.iter_mut().zip(counts) {
                 *count += u64::from(*more);
             }
             histogram.sum += sum;
+            let bucket = exemplar.map(|e| bounds.partition_point(|bound| *bound < e.value));
+            if let Some(place) = bucket.and_then(|at| histogram.exemplars.get_mut(at)) {
+                *place = exemplar;
+            }
         }
     }
 
@@ -143,7 +158,7 @@ impl Store {
         let (_, series) = family.or_insert_with(|| (metric, HashMap::new()));
         if series.len() >= most && !series.contains_key(&key) {
             *overflow.entry(metric.name).or_default() += 1;
-            key = vec![("otel.metric.overflow", "true".into())];
+            key = vec![(OVERFLOW, "true".into())];
         }
         series.entry(key).or_insert_with(|| match metric.kind {
             Kind::Histogram(bounds) => Value::Histogram(Histogram::new(bounds)),
@@ -185,7 +200,7 @@ impl Store {
             (vec![("label", Box::from(*label))], Value::Number(count))
         });
         families.push(Family {
-            metric: OVERFLOW,
+            metric: names::OVERFLOW,
             series: overflow.collect(),
         });
         families
@@ -235,7 +250,7 @@ mod tests {
         let of = |label| number(&families, COST.name, label);
         assert_eq!(of("a"), Some(&Value::Number(2.0)));
         assert_eq!(of(OTHER), Some(&Value::Number(2.0)));
-        let overflow = number(&families, OVERFLOW.name, "model");
+        let overflow = number(&families, names::OVERFLOW.name, "model");
         assert_eq!(overflow, Some(&Value::Number(2.0)));
     }
 
@@ -251,7 +266,7 @@ mod tests {
             number(&families, COST.name, "true"),
             Some(&Value::Number(2.0))
         );
-        let overflow = number(&families, OVERFLOW.name, COST.name);
+        let overflow = number(&families, names::OVERFLOW.name, COST.name);
         assert_eq!(overflow, Some(&Value::Number(2.0)));
     }
 }

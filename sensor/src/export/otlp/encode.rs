@@ -215,6 +215,12 @@ pub(super) fn string(text: impl Into<String>) -> AnyValue {
     }
 }
 
+pub(super) fn bool(value: bool) -> AnyValue {
+    AnyValue {
+        value: Some(Value::BoolValue(value)),
+    }
+}
+
 pub(super) fn int(number: i64) -> AnyValue {
     AnyValue {
         value: Some(Value::IntValue(number)),

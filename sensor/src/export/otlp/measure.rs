@@ -16,7 +16,7 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 use prost::Message as _;
 
 use super::encode::{pair, scope, span_id, string, trace_id};
-use crate::export::metrics::series::{Exemplar, Histogram};
+use crate::export::metrics::series::{Exemplar, Histogram, OVERFLOW};
 use crate::export::metrics::{Family, Labels, SERVICE, Value};
 use crate::export::semconv::metrics::{Kind, Metric};
 
@@ -121,6 +121,7 @@ fn attributes(labels: &Labels) -> Vec<KeyValue> {
         .filter(|(name, _)| *name != SERVICE)
         .map(|(name, value)| match (*name, value.parse()) {
             ("server.port", Ok(port)) => pair(name, super::encode::int(port)),
+            (OVERFLOW, _) => pair(name, super::encode::bool(true)),
             _ => pair(name, string(&**value)),
         })
         .collect()
