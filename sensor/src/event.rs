@@ -127,6 +127,8 @@ pub struct Origin {
     /// Uid of the pod that the container is of.
     pub pod_uid: Option<Box<str>>,
     pub workload: Option<Arc<Workload>>,
+    /// What runs at the peer's address, where that is a pod's.
+    pub peer_workload: Option<Arc<Workload>>,
 }
 
 /// What Kubernetes knows a process by. Unknown is `None` or empty.
@@ -177,6 +179,7 @@ impl Origin {
             runtime,
             pod_uid,
             workload,
+            peer_workload,
         } = newer;
         take(&mut self.pid, pid);
         // Another thread may run none.
@@ -202,6 +205,7 @@ impl Origin {
         take(&mut self.runtime, runtime);
         take(&mut self.pod_uid, pod_uid);
         take(&mut self.workload, workload);
+        take(&mut self.peer_workload, peer_workload);
     }
 }
 

@@ -21,7 +21,7 @@ fn pod(name: &str, container: Option<&str>) -> Value {
             }],
         },
         "spec": {"nodeName": "n1", "containers": []},
-        "status": {"containerStatuses": [{
+        "status": {"podIP": "10.1.2.3", "phase": "Running", "containerStatuses": [{
             "name": "app", "containerID": id, "image": "i", "imageID": "i", "ready": true,
             "restartCount": 0,
         }]},
@@ -91,6 +91,12 @@ fn pods_are_listed_then_watched() {
     assert_eq!(workload.container.as_deref(), Some("app"));
     assert_eq!(workload.labels, [("app".into(), "shop".into())]);
     assert_eq!(workload.name(), "nightly");
+
+    let at = |address: &str| pods.at(address.parse().unwrap());
+    for address in ["10.1.2.3", "::ffff:10.1.2.3"] {
+        assert_eq!(at(address).unwrap().name(), "nightly", "{address}");
+    }
+    assert!(at("10.1.2.4").is_none());
 
     // It is known by its pod before its container has an id, and then by that.
     let changes = pods.changes();

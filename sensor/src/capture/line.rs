@@ -84,6 +84,8 @@ pub struct Open<'a> {
     pub pod_uid: Option<Text<'a>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workload: Option<Cow<'a, Workload>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peer_workload: Option<Cow<'a, Workload>>,
 }
 
 #[derive(Debug, Deserialize, Serialize)]
@@ -190,6 +192,7 @@ impl<'a> Open<'a> {
             runtime: text(&origin.runtime),
             pod_uid: text(&origin.pod_uid),
             workload: origin.workload.as_deref().map(Cow::Borrowed),
+            peer_workload: origin.peer_workload.as_deref().map(Cow::Borrowed),
         }
     }
 
@@ -217,6 +220,7 @@ impl<'a> Open<'a> {
             runtime: text(self.runtime),
             pod_uid: text(self.pod_uid),
             workload: self.workload.map(|w| Arc::new(w.into_owned())),
+            peer_workload: self.peer_workload.map(|w| Arc::new(w.into_owned())),
         }
     }
 }

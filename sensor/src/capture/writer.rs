@@ -285,6 +285,10 @@ mod tests {
                 owners: vec![("Deployment".into(), "shop".into())],
                 ..Workload::default()
             })),
+            peer_workload: Some(Arc::new(Workload {
+                pod: "models-1".into(),
+                ..Workload::default()
+            })),
             ..Origin::default()
         }
     }

@@ -57,6 +57,7 @@ impl Facts {
         self.processes.fill(origin);
         if let Some(pods) = &self.pods {
             origin.workload = pods.workload(origin);
+            origin.peer_workload = origin.peer.and_then(|peer| pods.at(peer.ip()));
             self.waiting.note(event.connection, origin);
         }
     }

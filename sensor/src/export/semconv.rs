@@ -4,7 +4,6 @@
 //! GenAI conventions have them, for every exporter alike. Unknown is left out.
 
 use std::borrow::Cow;
-use std::path::Path;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -12,13 +11,17 @@ use serde::Serialize;
 use super::message::{Messages, OutputMessages, Parts};
 use crate::enrich::cost::Usd;
 use crate::enrich::trace::{Known, Trace};
-use crate::event::{Origin, Role, Workload};
+use crate::event::{Origin, Role};
 use crate::llm::Call;
 use crate::llm::call::{Request, Response, Timing, Usage, Value};
 use crate::redact::{Record, ServedRecord};
 
 pub mod metrics;
 mod openinference;
+mod place;
+
+use place::peer;
+pub use place::{resource, served_resource, service_name};
 
 /// The event that carries the content of a call.
 pub const OPERATION_DETAILS: &str = "gen_ai.client.inference.operation.details";
@@ -174,69 +177,6 @@ pub fn span_kind(call: &Call) -> &'static str {
         Role::Client => "client",
         Role::Server => "server",
     }
-}
-
-/// What made the call, or served it.
-pub fn resource(record: &Record) -> Attributes<'_> {
-    place(record.origin(), record.host())
-}
-
-/// What served the request.
-pub fn served_resource(record: &ServedRecord) -> Attributes<'_> {
-    place(record.origin(), record.host())
-}
-
-fn place<'a>(origin: &'a Origin, host: Option<&'a str>) -> Attributes<'a> {
-    let mut out = Attributes::default();
-    let exe = origin.exe.as_deref();
-    let file = exe.and_then(|exe| Path::new(exe).file_name()?.to_str());
-    out.known("service.name", service_name(origin));
-    out.known("process.pid", origin.pid.map(i64::from));
-    out.known("process.executable.name", file.or(origin.comm.as_deref()));
-    out.known("process.executable.path", exe);
-    out.known("process.command_line", origin.command_line.as_deref());
-    out.known("process.owner", origin.owner.as_deref());
-    out.known("container.id", origin.container.as_deref());
-    out.known("container.runtime.name", origin.runtime.as_deref());
-    out.known("llmtap.systemd.unit", origin.unit.as_deref());
-    out.known("k8s.pod.uid", origin.pod_uid.as_deref());
-    if let Some(workload) = origin.workload.as_deref() {
-        kubernetes(&mut out, workload);
-    }
-    out.known("host.name", host);
-    out
-}
-
-fn kubernetes<'a>(out: &mut Attributes<'a>, workload: &'a Workload) {
-    out.set("k8s.namespace.name", &*workload.namespace);
-    out.set("k8s.pod.name", &*workload.pod);
-    out.known("k8s.container.name", workload.container.as_deref());
-    out.known("k8s.node.name", workload.node.as_deref());
-    for (kind, name) in &workload.owners {
-        let attribute = match &**kind {
-            "ReplicaSet" => "k8s.replicaset.name",
-            "Deployment" => "k8s.deployment.name",
-            "StatefulSet" => "k8s.statefulset.name",
-            "DaemonSet" => "k8s.daemonset.name",
-            "Job" => "k8s.job.name",
-            "CronJob" => "k8s.cronjob.name",
-            _ => continue,
-        };
-        out.set(attribute, &**name);
-    }
-    for (name, value) in &workload.labels {
-        out.set(format!("k8s.pod.label.{name}"), &**value);
-    }
-    for (name, value) in &workload.annotations {
-        out.set(format!("k8s.pod.annotation.{name}"), &**value);
-    }
-}
-
-/// What its service is called, or else its program.
-pub fn service_name(origin: &Origin) -> Option<&str> {
-    let exe = || Path::new(origin.exe.as_deref()?).file_name()?.to_str();
-    let service = origin.service.as_deref();
-    service.or_else(exe).or(origin.comm.as_deref())
 }
 
 /// All that is known of the call, under the names that are asked for.
@@ -414,6 +354,7 @@ fn server<'a>(out: &mut Attributes<'a>, record: &'a Record) {
     out.known("url.path", server.path.as_deref());
     out.known("http.response.status_code", server.status.map(i64::from));
     out.known("user_agent.original", server.user_agent.as_deref());
+    peer(out, record);
     sockets(out, origin);
     out.known("llmtap.server.request.id", server.request_id.as_deref());
 }

@@ -6,6 +6,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
+use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -60,6 +61,8 @@ struct Shared {
 struct Store {
     pods: HashMap<Box<str>, Pod>,
     containers: HashMap<Box<str>, Arc<Workload>>,
+    /// Uids of pods.
+    addresses: HashMap<IpAddr, Box<str>>,
     gone: VecDeque<Box<str>>,
 }
 
@@ -92,6 +95,13 @@ impl Pods {
         let by_container = || store.containers.get(origin.container.as_deref()?).cloned();
         let by_pod = || Some(store.pods.get(origin.pod_uid.as_deref()?)?.workload());
         by_container().or_else(by_pod)
+    }
+
+    /// What runs at an address, where that is one of this node's pods.
+    pub fn at(&self, address: IpAddr) -> Option<Arc<Workload>> {
+        let store = self.shared.store();
+        let uid = store.addresses.get(&address.to_canonical())?;
+        Some(store.pods.get(uid)?.workload())
     }
 
     /// A number that is another whenever more is known.
@@ -151,6 +161,9 @@ impl Store {
         }
         let ids: Vec<Box<str>> = pod.containers().map(|(id, _)| id).collect();
         self.containers.extend(pod.containers());
+        self.forget_addresses(&pod.uid);
+        let addresses = pod.addresses().map(|a| (a, pod.uid.clone()));
+        self.addresses.extend(addresses);
         // A container that was started anew has another id.
         let before = self.pods.insert(pod.uid.clone(), pod);
         for (id, _) in before.iter().flat_map(Pod::containers) {
@@ -161,9 +174,20 @@ impl Store {
     }
 
     fn remove(&mut self, uid: &str) {
+        self.forget_addresses(uid);
         if let Some(pod) = self.pods.remove(uid) {
             for (id, _) in pod.containers() {
                 self.retire(id);
+            }
+        }
+    }
+
+    /// Another pod may have got one of them meanwhile.
+    fn forget_addresses(&mut self, uid: &str) {
+        let before = self.pods.get(uid).map(|pod| pod.addresses().collect());
+        for address in before.into_iter().flat_map(Vec::into_iter) {
+            if self.addresses.get(&address).is_some_and(|of| **of == *uid) {
+                self.addresses.remove(&address);
             }
         }
     }

@@ -3,6 +3,7 @@
 //! In: a pod as the API server describes it. Out: the [`Workload`] of each of its
 //! containers.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod as Described};
@@ -19,6 +20,8 @@ pub(super) struct Pod {
     pub(super) uid: Box<str>,
     pub(super) workload: Workload,
     containers: Vec<Container>,
+    /// Its own, not those of its node.
+    addresses: Vec<IpAddr>,
     /// Set on pods of a Deployment: the name of their ReplicaSet ends in it.
     template_hash: Option<Box<str>>,
 }
@@ -46,6 +49,7 @@ impl Pod {
                 annotations: asked_for(annotations, &options.annotations),
             },
             containers: containers(described),
+            addresses: addresses(described),
             template_hash: hash.map(|hash| hash.as_str().into()),
         };
         pod.tell_deployment();
@@ -61,6 +65,10 @@ impl Pod {
             };
             (id.clone(), Arc::new(workload))
         })
+    }
+
+    pub(super) fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        self.addresses.iter().copied()
     }
 
     /// What is known of each of its containers.
@@ -111,6 +119,22 @@ pub(super) fn controller(owners: &[OwnerReference]) -> Option<(Box<str>, Box<str
     Some((owner.kind.as_str().into(), owner.name.as_str().into()))
 }
 
+/// A pod that has ended no longer has what it still names.
+fn addresses(described: &Described) -> Vec<IpAddr> {
+    let of_node = described.spec.as_ref().and_then(|spec| spec.host_network);
+    let Some(status) = described.status.as_ref().filter(|_| of_node != Some(true)) else {
+        return Vec::new();
+    };
+    if matches!(status.phase.as_deref(), Some("Succeeded" | "Failed")) {
+        return Vec::new();
+    }
+    let all = status.pod_ips.iter().flatten();
+    let all = all.map(|address| address.ip.as_str());
+    all.chain(status.pod_ip.as_deref())
+        .filter_map(|address| address.parse().ok())
+        .collect()
+}
+
 fn containers(described: &Described) -> Vec<Container> {
     let Some(status) = &described.status else {
         return Vec::new();
@@ -140,6 +164,8 @@ fn asked_for<'a>(
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use serde_json::{Value, json};
 
@@ -158,6 +184,9 @@ mod tests {
                 ],
             },
             "status": {
+                "phase": "Running",
+                "podIP": "10.1.2.3",
+                "podIPs": [{"ip": "10.1.2.3"}, {"ip": "fd00::3"}],
                 "containerStatuses": [
                     status("app", json!("containerd://aa")),
                     status("late", json!(null)),
@@ -219,6 +248,20 @@ mod tests {
         assert_eq!(other.uppermost(), Some(("ReplicaSet", "shop-7d9f")));
         let alone = pod(|pod| pod["metadata"]["ownerReferences"] = json!(null)).unwrap();
         assert_eq!(alone.workload.name(), "shop-7d9f-x2x");
+    }
+
+    #[test]
+    fn addresses_are_its_own_while_it_runs() {
+        let own = |change: fn(&mut Value)| {
+            let pod = pod(change).unwrap();
+            let addresses: BTreeSet<String> = pod.addresses().map(|a| a.to_string()).collect();
+            Vec::from_iter(addresses).join(" ")
+        };
+        assert_eq!(own(|_| {}), "10.1.2.3 fd00::3");
+        assert_eq!(own(|pod| pod["status"]["phase"] = json!("Succeeded")), "");
+        let of_node =
+            |pod: &mut Value| pod["spec"] = json!({"hostNetwork": true, "containers": []});
+        assert_eq!(own(of_node), "");
     }
 
     #[test]
