@@ -45,6 +45,17 @@ pub struct WorkerStatus {
     pub failed: u64,
 }
 
+impl WorkerStatus {
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self {
+            waiting: self.waiting.saturating_add(other.waiting),
+            dropped: self.dropped.saturating_add(other.dropped),
+            failed: self.failed.saturating_add(other.failed),
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Queue {
     bounds: Bounds,

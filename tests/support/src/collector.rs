@@ -10,11 +10,13 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use flate2::read::GzDecoder;
 use http_body_util::{BodyExt as _, Full, combinators::BoxBody};
 use hyper::body::Incoming;
-use hyper::header::HeaderMap;
+use hyper::header::{HeaderMap, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -41,8 +43,16 @@ pub struct Behaviour {
     pub tls: Option<Arc<ServerConfig>>,
     /// Answers so many requests with 503 or UNAVAILABLE first.
     pub unavailable: usize,
+    /// Says then to come again after so many seconds.
+    pub retry_after: Option<u8>,
     /// Refuses longer requests, in bytes.
     pub longest: Option<usize>,
+    /// Refuses for good what holds this text.
+    pub poison: Option<String>,
+    /// Says of each request that so many of its items were refused.
+    pub partial: u8,
+    /// Never answers.
+    pub silent: bool,
 }
 
 /// A running collector; it ends when dropped.
@@ -73,7 +83,7 @@ struct State {
     exported: Mutex<Vec<Exported>>,
     more: Condvar,
     unavailable: Mutex<usize>,
-    longest: Option<usize>,
+    behaviour: Behaviour,
 }
 
 /// Why a request is refused.
@@ -96,7 +106,7 @@ impl Collector {
             exported: Mutex::default(),
             more: Condvar::new(),
             unavailable: Mutex::new(behaviour.unavailable),
-            longest: behaviour.longest,
+            behaviour: behaviour.clone(),
         });
         let address = listener.local_addr()?;
         let tls = behaviour.tls.map(TlsAcceptor::from);
@@ -201,8 +211,15 @@ impl State {
             *left -= 1;
             return Err(Refusal::Unavailable);
         }
-        if self.longest.is_some_and(|longest| message.len() > longest) {
+        let Behaviour {
+            longest, poison, ..
+        } = &self.behaviour;
+        if longest.is_some_and(|longest| message.len() > longest) {
             return Err(Refusal::TooLarge);
+        }
+        let holds = |text: &String| message.windows(text.len()).any(|w| w == text.as_bytes());
+        if poison.as_ref().is_some_and(holds) {
+            return Err(Refusal::Malformed);
         }
         let body = decoded(path, message).map_err(|_| Refusal::Malformed)?;
         self.exported().push(Exported {
@@ -260,6 +277,9 @@ where
 type Body = BoxBody<Bytes, std::convert::Infallible>;
 
 async fn answer(request: Request<Incoming>, state: &State) -> Result<Response<Body>, hyper::Error> {
+    if state.behaviour.silent {
+        std::future::pending::<()>().await;
+    }
     let (head, body) = request.into_parts();
     let body = body.collect().await?.to_bytes();
     let path = head.uri.path().to_owned();
@@ -274,7 +294,7 @@ async fn answer(request: Request<Incoming>, state: &State) -> Result<Response<Bo
             let is_coded = body.first() == Some(&1) && coding.is_some_and(|c| c == "gzip");
             let taken =
                 uncoded(message, is_coded).and_then(|m| state.take(&path, head.headers, &m));
-            grpc_answer(taken)
+            grpc_answer(taken, &state.behaviour)
         }
         Some(b"application/x-protobuf") => {
             let is_coded = head
@@ -282,9 +302,9 @@ async fn answer(request: Request<Incoming>, state: &State) -> Result<Response<Bo
                 .get("content-encoding")
                 .is_some_and(|c| c == "gzip");
             let taken = uncoded(&body, is_coded).and_then(|m| state.take(&path, head.headers, &m));
-            http_answer(taken)
+            http_answer(taken, &state.behaviour)
         }
-        _ => http_answer(Err(Refusal::Malformed)),
+        _ => http_answer(Err(Refusal::Malformed), &state.behaviour),
     })
 }
 
@@ -297,34 +317,78 @@ fn uncoded(body: &[u8], is_coded: bool) -> Result<Vec<u8>, Refusal> {
     read.map(|_| out).map_err(|_| Refusal::Malformed)
 }
 
-fn http_answer(taken: Result<(), Refusal>) -> Response<Body> {
+/// A response in which `partial_success` says how many were refused.
+fn message(behaviour: &Behaviour) -> Vec<u8> {
+    match behaviour.partial {
+        0 => Vec::new(),
+        refused => vec![0x0a, 2, 8, refused & 0x7f],
+    }
+}
+
+fn http_answer(taken: Result<(), Refusal>, behaviour: &Behaviour) -> Response<Body> {
     let status = match taken {
         Ok(()) => 200,
         Err(Refusal::Unavailable) => 503,
         Err(Refusal::TooLarge) => 413,
         Err(Refusal::Malformed) => 400,
     };
-    let mut response = Response::new(Full::default().boxed());
+    let body = if status == 200 {
+        message(behaviour)
+    } else {
+        Vec::new()
+    };
+    let mut response = Response::new(Full::from(body).boxed());
     *response.status_mut() = status.try_into().expect("invariant: a status of HTTP");
+    if let Some(seconds) = behaviour.retry_after.filter(|_| status == 503) {
+        response
+            .headers_mut()
+            .insert("retry-after", u16::from(seconds).into());
+    }
     response
 }
 
-fn grpc_answer(taken: Result<(), Refusal>) -> Response<Body> {
-    // An empty message, uncompressed.
-    let (message, status) = match taken {
-        Ok(()) => (Bytes::from_static(&[0; 5]), "0"),
-        Err(Refusal::Unavailable) => (Bytes::new(), "14"),
-        Err(Refusal::TooLarge) => (Bytes::new(), "8"),
-        Err(Refusal::Malformed) => (Bytes::new(), "3"),
+fn grpc_answer(taken: Result<(), Refusal>, behaviour: &Behaviour) -> Response<Body> {
+    let status = match taken {
+        Ok(()) => "0",
+        Err(Refusal::Unavailable) => "14",
+        Err(Refusal::TooLarge) => "8",
+        Err(Refusal::Malformed) => "3",
     };
+    let message = message(behaviour);
+    // Uncompressed, and of so many bytes.
+    let framed = [
+        &[
+            0,
+            0,
+            0,
+            0,
+            u8::try_from(message.len()).expect("invariant: a few"),
+        ],
+        &message[..],
+    ]
+    .concat();
+    let body = if status == "0" { framed } else { Vec::new() };
     let mut trailers = HeaderMap::new();
-    trailers.insert(
-        "grpc-status",
-        hyper::header::HeaderValue::from_static(status),
-    );
-    let body = Full::new(message).with_trailers(async move { Some(Ok(trailers)) });
+    trailers.insert("grpc-status", HeaderValue::from_static(status));
+    if let Some(seconds) = behaviour.retry_after.filter(|_| status == "14") {
+        let details = STANDARD.encode(retry_info(seconds));
+        let details = HeaderValue::from_str(&details).expect("invariant: base64");
+        trailers.insert("grpc-status-details-bin", details);
+    }
+    let body = Full::from(body).with_trailers(async move { Some(Ok(trailers)) });
     let mut response = Response::new(body.boxed());
-    let grpc = hyper::header::HeaderValue::from_static("application/grpc");
+    let grpc = HeaderValue::from_static("application/grpc");
     response.headers_mut().insert("content-type", grpc);
     response
+}
+
+/// A `google.rpc.Status` with a `RetryInfo`.
+fn retry_info(seconds: u8) -> Vec<u8> {
+    let field = |tag: u8, bytes: &[u8]| {
+        let length = u8::try_from(bytes.len()).expect("invariant: a few");
+        [&[tag << 3 | 2, length], bytes].concat()
+    };
+    let delay = field(1, &[8, seconds & 0x7f]);
+    let name = field(1, b"type.googleapis.com/google.rpc.RetryInfo");
+    field(3, &[name, field(2, &delay)].concat())
 }

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use crate::export::Outgoing;
 use crate::export::worker::Sink;
 
+mod answer;
 pub mod client;
 pub mod encode;
 pub mod measure;
@@ -21,7 +22,7 @@ pub mod tls;
 
 pub use client::{Client, Compression, Destination, Protocol};
 pub use encode::Encoder;
-pub use send::{Batching, Lane, LaneStatus};
+pub use send::{Batching, Lane, LaneStatus, Tally};
 
 /// Encodes records, and puts them into the spools.
 #[derive(Debug)]
@@ -34,9 +35,11 @@ pub struct Outlet {
 
 impl Sink for Outlet {
     fn take(&mut self, record: &Outgoing) -> io::Result<()> {
-        if let Some(traces) = &self.traces {
-            traces.push(&self.encoder.span(record))?;
-        }
+        // What finds no room on one way is no reason to lose it on the other.
+        let span = match &self.traces {
+            Some(traces) => traces.push(&self.encoder.span(record)),
+            None => Ok(()),
+        };
         if let Some(logs) = &self.logs
             && self.content_on_events
             && let Outgoing::Call(record) = record
@@ -44,6 +47,6 @@ impl Sink for Outlet {
         {
             logs.push(&message)?;
         }
-        Ok(())
+        span
     }
 }

@@ -26,6 +26,12 @@ pub struct Lane {
     arrived: Notify,
     /// No more will come: nothing is waited for.
     closing: AtomicBool,
+    tally: Tally,
+}
+
+/// Counts what becomes of messages.
+#[derive(Debug, Default)]
+pub struct Tally {
     sent: AtomicU64,
     refused: AtomicU64,
     failures: AtomicU64,
@@ -40,6 +46,18 @@ pub struct LaneStatus {
     pub refused: u64,
     /// Requests that failed and were tried again.
     pub failures: u64,
+}
+
+impl LaneStatus {
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self {
+            waiting: self.waiting.and(other.waiting),
+            sent: self.sent.saturating_add(other.sent),
+            refused: self.refused.saturating_add(other.refused),
+            failures: self.failures.saturating_add(other.failures),
+        }
+    }
 }
 
 /// How much is sent at once.
@@ -57,9 +75,7 @@ impl Lane {
             spool: Mutex::new(spool),
             arrived: Notify::new(),
             closing: AtomicBool::new(false),
-            sent: AtomicU64::new(0),
-            refused: AtomicU64::new(0),
-            failures: AtomicU64::new(0),
+            tally: Tally::default(),
         }
     }
 
@@ -73,9 +89,7 @@ impl Lane {
     pub fn status(&self) -> LaneStatus {
         LaneStatus {
             waiting: self.spool().depth(),
-            sent: self.sent.load(Ordering::Relaxed),
-            refused: self.refused.load(Ordering::Relaxed),
-            failures: self.failures.load(Ordering::Relaxed),
+            ..self.tally.status()
         }
     }
 
@@ -88,16 +102,17 @@ impl Lane {
     /// Sends until the lane is closed. What is left then stays in the spool.
     pub async fn run(self: Arc<Self>, client: Client, batching: Batching) {
         let mut outage = Outage::default();
+        let mut pace = Pace::new(batching.messages);
         loop {
             self.gather(batching).await;
             let closing = self.closing.load(Ordering::Acquire);
-            match self.send(&client, batching.messages).await {
+            match self.send(&client, &mut pace).await {
                 Ok(true) => outage.over(self.name),
                 Ok(false) if closing => return,
                 Ok(false) => {}
                 Err(_) if closing => return,
                 Err(failure) => {
-                    self.failures.fetch_add(1, Ordering::Relaxed);
+                    self.tally.failed();
                     let pause = outage.pause(self.name, &failure, self.status().waiting);
                     let _ = timeout(pause, self.closed()).await;
                 }
@@ -132,32 +147,29 @@ impl Lane {
         }
     }
 
-    /// Sends one batch; `false` where there is none.
-    async fn send(&self, client: &Client, messages: usize) -> Result<bool, Failure> {
-        let mut messages = messages;
-        loop {
-            let Some(batch) = self.peek(messages)? else {
-                return Ok(false);
-            };
-            let count = batch.messages;
-            match client.post(batch.bytes).await {
-                Ok(Accepted { refused }) => {
-                    self.sent
-                        .fetch_add(count.saturating_sub(refused), Ordering::Relaxed);
-                    self.give_up(refused, "the collector refused a part");
-                }
-                Err(Failure::TooLarge) if count > 1 => {
-                    messages = usize::try_from(count / 2).unwrap_or(1);
-                    continue;
-                }
-                Err(failure @ (Failure::TooLarge | Failure::Rejected(_))) => {
-                    self.give_up(count, &failure.to_string());
-                }
-                Err(failure) => return Err(failure),
+    /// Sends one batch; `false` where there is none. Of a batch that is refused a part may be
+    /// taken: it is tried again in parts, and what is refused alone is given up.
+    async fn send(&self, client: &Client, pace: &mut Pace) -> Result<bool, Failure> {
+        let Some(batch) = self.peek(pace.messages)? else {
+            return Ok(false);
+        };
+        let count = batch.messages;
+        match client.post(batch.bytes).await {
+            Ok(Accepted { refused }) => {
+                self.tally.sent(count.saturating_sub(refused));
+                self.give_up(refused, "the collector refused a part");
+                pace.taken();
             }
-            let done = self.spool().acknowledge(batch.end);
-            return done.map(|()| true).map_err(of_disk);
+            Err(failure @ (Failure::TooLarge | Failure::Rejected(_))) => {
+                if pace.refused(count, &failure) {
+                    return Ok(true);
+                }
+                self.give_up(count, &failure.to_string());
+            }
+            Err(failure) => return Err(failure),
         }
+        let done = self.spool().acknowledge(batch.end);
+        done.map(|()| true).map_err(of_disk)
     }
 
     fn peek(&self, messages: usize) -> Result<Option<Batch>, Failure> {
@@ -165,7 +177,7 @@ impl Lane {
     }
 
     fn give_up(&self, count: u64, why: &str) {
-        if count > 0 && self.refused.fetch_add(count, Ordering::Relaxed) == 0 {
+        if count > 0 && self.tally.refused(count) {
             let name = self.name;
             eprintln!("llmtap: {name}: {count} given up ({why}); more will only be counted");
         }
@@ -188,6 +200,73 @@ fn of_disk(error: std::io::Error) -> Failure {
     Failure::Unavailable {
         why: format!("the spool cannot be read: {error}"),
         after: None,
+    }
+}
+
+impl Tally {
+    pub fn sent(&self, count: u64) {
+        self.sent.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// They are given up; whether they are the first.
+    pub fn refused(&self, count: u64) -> bool {
+        self.refused.fetch_add(count, Ordering::Relaxed) == 0
+    }
+
+    pub fn failed(&self) {
+        self.failures.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// With nothing that waits.
+    pub fn status(&self) -> LaneStatus {
+        LaneStatus {
+            waiting: Depth::default(),
+            sent: self.sent.load(Ordering::Relaxed),
+            refused: self.refused.load(Ordering::Relaxed),
+            failures: self.failures.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// How much is sent at once, as the collector takes it.
+#[derive(Debug)]
+struct Pace {
+    most: usize,
+    messages: usize,
+    /// Messages refused one by one with none taken between.
+    in_vain: u32,
+}
+
+impl Pace {
+    /// So many are looked at alone before it is clear that none is taken.
+    const PATIENCE: u32 = 16;
+
+    const fn new(most: usize) -> Self {
+        Self {
+            most,
+            messages: most,
+            in_vain: 0,
+        }
+    }
+
+    /// Grows again, slower than it shrank.
+    fn taken(&mut self) {
+        self.in_vain = 0;
+        self.messages = (self.messages + 1 + self.messages / 8).min(self.most);
+    }
+
+    /// Whether a part of these `count` is to be tried.
+    fn refused(&mut self, count: u64, failure: &Failure) -> bool {
+        let takes_nothing = self.in_vain >= Self::PATIENCE && *failure != Failure::TooLarge;
+        if count > 1 && !takes_nothing {
+            self.messages = usize::try_from(count / 2).unwrap_or(self.most);
+            return true;
+        }
+        self.in_vain = self.in_vain.saturating_add(1);
+        if self.in_vain >= Self::PATIENCE {
+            self.messages = self.most;
+        }
+        false
     }
 }
 
@@ -226,6 +305,41 @@ impl Outage {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_refused_is_tried_in_parts() {
+        let rejected = Failure::Rejected("status 400".into());
+        // One of 64 is never taken, nor is a batch that holds it.
+        let mut pace = Pace::new(16);
+        let (mut at, mut given_up, mut requests) = (0_u64, Vec::new(), 0);
+        while at < 64 {
+            let count = (pace.messages as u64).min(64 - at);
+            requests += 1;
+            match (at..at + count).contains(&37) {
+                false => pace.taken(),
+                true if pace.refused(count, &rejected) => continue,
+                true => given_up.extend(at..at + count),
+            }
+            at += count;
+        }
+        assert_eq!(given_up, [37]);
+        assert!(requests < 30, "{requests}");
+    }
+
+    #[test]
+    fn where_nothing_is_taken_each_batch_is_refused_once() {
+        let rejected = Failure::Rejected("status 400".into());
+        let mut pace = Pace::new(512);
+        let (mut left, mut requests) = (100_000_u64, 0);
+        while left > 0 {
+            let count = (pace.messages as u64).min(left);
+            requests += 1;
+            if !pace.refused(count, &rejected) {
+                left -= count;
+            }
+        }
+        assert!(requests < 250, "{requests}");
+    }
 
     #[test]
     fn pauses_grow_to_a_limit_and_begin_anew() {

@@ -111,6 +111,8 @@ impl Disk {
             while frames.skip()? {
                 segment.waiting += 1;
             }
+            // A message that was cut when its writer died, or more that cannot be found.
+            self.dropped += u64::from(frames.offset < frames.length);
         }
         Ok(())
     }
@@ -527,6 +529,7 @@ mod tests {
         let mut after = spool(&folder);
         append(&mut after, 5..7);
         assert_eq!(drain(&mut after), [0, 1, 2, 3, 5, 6]);
+        assert_eq!(after.depth().dropped, 1);
     }
 
     #[test]

@@ -56,3 +56,14 @@ pub struct Depth {
     /// sent at that time may have arrived all the same.
     pub dropped: u64,
 }
+
+impl Depth {
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self {
+            messages: self.messages.saturating_add(other.messages),
+            bytes: self.bytes.saturating_add(other.bytes),
+            dropped: self.dropped.saturating_add(other.dropped),
+        }
+    }
+}
