@@ -80,6 +80,12 @@ impl Selection {
         of_rules.chain([self.content]).any(|c| c != Content::Off)
     }
 
+    /// Whether nothing of a call may leave, as far as it is known by now.
+    pub fn drops(&self, enriched: &EnrichedCall, service: Option<&str>) -> bool {
+        let rule = self.rules.iter().find(|r| r.matches(enriched, service));
+        rule.is_some_and(|rule| rule.drop)
+    }
+
     /// The record of a finished call; `None` where nothing of it may leave.
     /// `service`: the name that it leaves under.
     pub fn apply(&self, enriched: EnrichedCall, service: Option<&str>) -> Option<Record> {
@@ -188,6 +194,8 @@ mod tests {
         assert_eq!(said(&shop), Some("mail jo@example.org, EMP-1"));
         assert!((shop.share() - 0.25).abs() < 1e-9);
         assert!(selection.apply(call(), Some("cart")).is_none());
+        assert!(selection.drops(&call(), Some("cart")));
+        assert!(!selection.drops(&call(), Some("shop")));
         let unnamed = selection.apply(call(), None).unwrap();
         assert_eq!(said(&unnamed), None);
     }

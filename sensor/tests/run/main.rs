@@ -17,6 +17,7 @@ use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use serde_json::{Value as Json, json};
 use tempfile::TempDir;
 
+mod answers;
 mod export;
 mod outage;
 mod privacy;
@@ -149,6 +150,9 @@ impl Scene {
             .env("LLMTAP_CONFIG", self.empty_config())
             .env("LLMTAP_SPOOL_DIRECTORY", self.path("spool"))
             .env("LLMTAP_OTLP_BATCH_DELAY", "50ms")
+            // A busy machine is no reason to give up, and none to send anything twice.
+            .env("LLMTAP_OTLP_CLOSING", "50s")
+            .env("LLMTAP_OTLP_TIMEOUT", "50s")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
@@ -325,6 +329,10 @@ fn page(address: &str, path: &str) -> String {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     answer
+}
+
+fn memmem(bytes: &[u8], wanted: &[u8]) -> bool {
+    bytes.windows(wanted.len()).any(|window| window == wanted)
 }
 
 fn signal(child: &Child, name: &str) {

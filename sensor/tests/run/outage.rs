@@ -93,6 +93,7 @@ impl Away {
         let mut writer = opened(&pipe);
         writer.write_all(first_line().as_bytes()).unwrap();
         let begun = Instant::now();
+        // Each has a minute for itself.
         for tenth in 1..10 {
             collector.spans(calls / 10 * tenth).unwrap();
         }
@@ -153,6 +154,44 @@ fn a_long_outage_and_kills_lose_nothing() {
     away.assert_all_come(&scene, (KILLS * each) as usize);
 }
 
-fn memmem(bytes: &[u8], wanted: &[u8]) -> bool {
-    bytes.windows(wanted.len()).any(|window| window == wanted)
+/// A disk that takes no more: here, files that may not grow.
+#[test]
+fn a_full_disk_loses_what_finds_no_room_and_counts_it() {
+    const CALLS: u64 = 400;
+    let (scene, away) = (Scene::new(), Away::new());
+    let pipe = scene.named_pipe("full.jsonl");
+    let run = scene.run(&pipe, &away.arguments());
+    let mut limited = Command::new("sh");
+    // In blocks of 512 bytes, or of a KiB.
+    limited.args(["-c", "trap '' XFSZ; ulimit -f 64; exec \"$@\"", "sh"]);
+    limited.arg(run.get_program()).args(run.get_args());
+    let variables = run.get_envs();
+    limited.envs(variables.filter_map(|(name, value)| Some((name, value?))));
+    limited.env("LLMTAP_OTLP_CLOSING", "1s");
+    limited.stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = limited.spawn().unwrap();
+    let mut errors = BufReader::new(child.stderr.take().unwrap())
+        .lines()
+        .map(Result::unwrap);
+    let metrics = address_in(&errors.find(|l| l.contains("/metrics")).unwrap());
+    let mut writer = opened(&pipe);
+    writer.write_all(first_line().as_bytes()).unwrap();
+    writer.write_all(lines(1..=CALLS).as_bytes()).unwrap();
+    let number = |name: &str| {
+        let page = page(&metrics, "/metrics");
+        let name = format!("{name}{{exporter=\"traces\"}} ");
+        let line = page
+            .lines()
+            .find_map(|line| line.strip_prefix(&*name))
+            .map(str::to_owned);
+        line.and_then(|number| number.parse::<u64>().ok())
+            .unwrap_or_default()
+    };
+    let (waiting, dropped) = ("llmtap_export_queued", "llmtap_export_dropped_total");
+    until(|| number(waiting) + number(dropped) == CALLS);
+    let (waiting, dropped) = (number(waiting), number(dropped));
+    assert!(waiting > 10 && dropped > 10, "{waiting} {dropped}");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    away.assert_all_come(&scene, waiting as usize);
 }

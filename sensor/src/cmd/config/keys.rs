@@ -24,6 +24,8 @@ enum Kind {
     /// A number, or YAML where nothing shorter will do.
     Yaml,
     List,
+    /// A list of what may have commas in it: one a line.
+    Lines,
     /// `NAME=VALUE` pairs.
     Pairs,
 }
@@ -66,6 +68,7 @@ impl Key {
             "string" => Kind::Text,
             "boolean" => Kind::Switch,
             "object" => Kind::Pairs,
+            "array" if schema["items"]["format"] == "regex" => Kind::Lines,
             "array" if matches!(type_of(&schema["items"]), "string" | "integer") => Kind::List,
             _ if schema["enum"].is_array() || schema["oneOf"].is_array() => Kind::Text,
             _ => Kind::Yaml,
@@ -103,7 +106,7 @@ impl Key {
                 .num_args(0..=1)
                 .require_equals(true)
                 .default_missing_value("true"),
-            Kind::List | Kind::Pairs => argument.action(ArgAction::Append),
+            Kind::List | Kind::Lines | Kind::Pairs => argument.action(ArgAction::Append),
             Kind::Text | Kind::Yaml => argument,
         }
     }
@@ -112,7 +115,7 @@ impl Key {
         match self.kind {
             Kind::Pairs => "NAME=VALUE",
             Kind::Switch => "BOOL",
-            Kind::Text | Kind::List | Kind::Yaml => "VALUE",
+            Kind::Text | Kind::List | Kind::Lines | Kind::Yaml => "VALUE",
         }
     }
 
@@ -125,6 +128,10 @@ impl Key {
             Kind::Text => Ok(last().into()),
             Kind::Switch | Kind::Yaml => yaml(last()),
             Kind::List => words().map(scalar).collect(),
+            Kind::Lines => {
+                let lines = texts.iter().flat_map(|text| text.lines());
+                Ok(lines.filter(|line| !line.is_empty()).collect())
+            }
             Kind::Pairs => words()
                 .map(pair)
                 .collect::<Result<Map<_, _>, _>>()

@@ -17,7 +17,7 @@ pub mod schema;
 mod value;
 
 use keys::Overrides;
-use schema::Config;
+use schema::{Config, Otlp};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -80,9 +80,7 @@ impl Origin {
         };
         let standard = otel::layer(|name| std::env::var(name).ok());
         let mut layers = Value::Object(Map::new());
-        merge(&mut layers, standard);
-        serde_json::from_value::<Config>(layers.clone())
-            .context("a variable of OpenTelemetry (OTEL_…) does not fit")?;
+        merge(&mut layers, standard.map_err(|error| anyhow!(error))?);
         merge(&mut layers, file);
         self.overrides
             .apply(&mut layers)
@@ -118,11 +116,19 @@ fn merge(lower: &mut Value, upper: Value) {
 
 /// What the types do not say.
 fn check(config: &Config) -> anyhow::Result<()> {
-    if config.otlp.batch_size == 0 {
-        bail!("otlp.batch_size: a batch holds at least one");
-    }
-    if config.otlp.client_certificate.is_some() != config.otlp.client_key.is_some() {
-        bail!("otlp.client_certificate and otlp.client_key go together");
+    let Otlp {
+        traces,
+        metrics,
+        logs,
+        ..
+    } = &config.otlp;
+    let own = [("traces.", traces), ("metrics.", metrics), ("logs.", logs)];
+    let own = own.map(|(name, way)| (name, &way.client_certificate, &way.client_key));
+    let all = ("", &config.otlp.client_certificate, &config.otlp.client_key);
+    for (name, certificate, key) in own.into_iter().chain([all]) {
+        if certificate.is_some() != key.is_some() {
+            bail!("otlp.{name}client_certificate and otlp.{name}client_key go together");
+        }
     }
     let server = config.kubernetes.server.as_deref().map(http::Uri::from_str);
     if server.is_some_and(|server| !server.is_ok_and(|uri| uri.authority().is_some())) {
@@ -130,9 +136,6 @@ fn check(config: &Config) -> anyhow::Result<()> {
     }
     if config.services.iter().any(|rule| rule.name.is_empty()) {
         bail!("services: each rule has a name");
-    }
-    if config.spool.max_mib == 0 {
-        bail!("spool.max_mib: what waits for a collector needs room");
     }
     Ok(())
 }
@@ -184,6 +187,12 @@ mod tests {
                 "--estimate-tokens",
                 "--prometheus",
                 "127.0.0.1:9464",
+                "--mask",
+                "EMP-[0-9]{1,3}",
+                "--mask",
+                "a,b",
+                "--otlp-traces-timeout",
+                "2s",
                 "--rules",
                 "[{service: shop, drop: true}]",
             ],
@@ -192,6 +201,9 @@ mod tests {
         let Config { otlp, .. } = &config;
         assert_eq!(otlp.endpoint.as_deref(), Some("http://b:4317"));
         assert_eq!(otlp.timeout.0.as_secs(), 3);
+        assert_eq!(otlp.traces.timeout.map(|t| t.0.as_secs()), Some(2));
+        let mask: Vec<&str> = config.mask.iter().map(|m| m.0.as_str()).collect();
+        assert_eq!(mask, ["EMP-[0-9]{1,3}", "a,b"]);
         let headers: Vec<_> = otlp.headers.iter().map(|(n, v)| (&**n, &*v.0)).collect();
         assert_eq!(headers, [("a", "1"), ("b", "x y"), ("c", "2")]);
         assert_eq!(config.content, schema::ContentLevel::Redacted);
@@ -240,6 +252,15 @@ mod tests {
             ratio.contains("line 2") && ratio.contains("between 0 and 1"),
             "{ratio}"
         );
+        for (text, line) in [
+            ("otlp:\n  batch_size: 0\n", "line 2"),
+            ("spool:\n\n  max_mib: 0\n", "line 3"),
+            ("mask:\n  - a\n  - '('\n", "line 3"),
+            ("rules:\n  - content: all\n", "line 2"),
+        ] {
+            let error = error(text);
+            assert!(error.contains(line), "{error}");
+        }
         let header = error("otlp:\n  headers:\n    - api-key=hunter2\n");
         assert!(!header.contains("hunter2"), "{header}");
         let flag = format!("{:#}", loaded("", &["--otlp-protocol", "tcp"]).unwrap_err());
@@ -252,7 +273,7 @@ mod tests {
             "kubernetes: {server: 'no url'}",
             "kubernetes: {server: /path}",
             "services: [{unit: a}]",
-            "otlp: {batch_size: 0}",
+            "otlp: {logs: {client_key: a.pem}}",
         ] {
             let key = file.split(':').next().unwrap();
             let error = loaded(file, &[]).unwrap_err().to_string();

@@ -5,13 +5,14 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 
 use llmtap::probe;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use super::value::{Ratio, Secret, Span};
+pub use super::value::{Pattern, Ratio, Secret, Span};
 
 /// All of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -37,6 +38,8 @@ pub struct Config {
     pub services: Vec<ServiceRule>,
     /// Resource attributes that everything gets which lacks them
     pub resource: BTreeMap<String, String>,
+    /// What llmtap itself is called in what it tells of itself
+    pub service_name: String,
     /// Where Prometheus finds /metrics, and others /healthz and /readyz
     pub prometheus: Option<SocketAddr>,
     pub otlp: Otlp,
@@ -46,7 +49,7 @@ pub struct Config {
     pub metrics: Cardinality,
     pub sampling: Sampling,
     /// Regular expressions that are masked beside keys, addresses and numbers of people
-    pub mask: Vec<String>,
+    pub mask: Vec<Pattern>,
     /// Characters kept of each text
     pub max_text: Option<usize>,
     /// What differs for some calls; the first rule that matches decides
@@ -110,20 +113,41 @@ pub struct Otlp {
     pub client_key: Option<PathBuf>,
     /// What is sent
     pub signals: Vec<Signal>,
-    /// Where traces go instead; with HTTP all of the path
-    pub traces_endpoint: Option<String>,
-    /// Where metrics go instead
-    pub metrics_endpoint: Option<String>,
-    /// Where events go instead
-    pub logs_endpoint: Option<String>,
+    /// What differs for traces
+    pub traces: Way,
+    /// What differs for metrics
+    pub metrics: Way,
+    /// What differs for events
+    pub logs: Way,
     /// Where the content of calls is put, if it leaves at all
     pub content: ContentPlace,
     /// Spans or events in one request
-    pub batch_size: usize,
+    pub batch_size: NonZeroUsize,
     /// How long the first one of a batch waits for others
     pub batch_delay: Span,
     /// Time between two exports of metrics
     pub metrics_interval: Span,
+    /// How long what waits is still sent when llmtap ends
+    pub closing: Span,
+}
+
+/// What differs for one signal from what is said of all.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Way {
+    /// Where it goes instead; with HTTP all of the path
+    pub endpoint: Option<String>,
+    pub protocol: Option<Protocol>,
+    /// Fields of each request, in place of the others
+    pub headers: BTreeMap<String, Secret>,
+    pub compression: Option<Compression>,
+    /// How long its collector may take for an answer
+    pub timeout: Option<Span>,
+    /// Authorities to trust, in PEM
+    pub certificate: Option<PathBuf>,
+    /// Who we are, in PEM
+    pub client_certificate: Option<PathBuf>,
+    pub client_key: Option<PathBuf>,
 }
 
 /// Lines of JSON.
@@ -155,7 +179,7 @@ pub struct SpoolLimits {
     /// Where it is kept; empty: in memory
     pub directory: PathBuf,
     /// MiB of spans and of events each; beyond it the oldest goes
-    pub max_mib: u64,
+    pub max_mib: NonZeroU64,
 }
 
 /// How many series metrics may have.
@@ -265,6 +289,7 @@ impl Default for Config {
             kubernetes: Kubernetes::default(),
             services: Vec::new(),
             resource: BTreeMap::new(),
+            service_name: env!("CARGO_PKG_NAME").to_owned(),
             prometheus: None,
             otlp: Otlp::default(),
             file: FileOut::default(),
@@ -291,13 +316,14 @@ impl Default for Otlp {
             client_certificate: None,
             client_key: None,
             signals: vec![Signal::Traces, Signal::Metrics, Signal::Logs],
-            traces_endpoint: None,
-            metrics_endpoint: None,
-            logs_endpoint: None,
+            traces: Way::default(),
+            metrics: Way::default(),
+            logs: Way::default(),
             content: ContentPlace::default(),
-            batch_size: 512,
+            batch_size: const { NonZeroUsize::new(512).unwrap() },
             batch_delay: Span::seconds(1),
             metrics_interval: Span::seconds(60),
+            closing: Span::seconds(5),
         }
     }
 }
@@ -325,7 +351,7 @@ impl Default for SpoolLimits {
     fn default() -> Self {
         Self {
             directory: "/var/lib/llmtap/spool".into(),
-            max_mib: 1024,
+            max_mib: const { NonZeroU64::new(1024).unwrap() },
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use llmtap::redact::Patterns;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -11,6 +12,11 @@ use crate::cmd::tail::filter;
 #[derive(Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Secret(pub String);
+
+/// A regular expression.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Pattern(pub String);
 
 /// A time span, as 500ms, 10s, 2m or 1h.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +41,26 @@ impl std::fmt::Debug for Secret {
 impl Serialize for Secret {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str("***")
+    }
+}
+
+impl<'de> Deserialize<'de> for Pattern {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        match Patterns::parse([text.as_str()]) {
+            Ok(_) => Ok(Self(text)),
+            Err(error) => Err(serde::de::Error::custom(error)),
+        }
+    }
+}
+
+impl JsonSchema for Pattern {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Pattern".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "format": "regex" })
     }
 }
 

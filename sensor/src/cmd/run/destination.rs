@@ -1,5 +1,6 @@
 //! From the configuration to where each signal goes.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -8,43 +9,67 @@ use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use llmtap::export::otlp::tls::Identity;
 use llmtap::export::otlp::{self, Destination};
 
-use crate::cmd::config::schema::{Compression, Otlp, Protocol, Signal};
+use crate::cmd::config::schema::{Compression, Otlp, Protocol, Secret, Signal, Way};
 
 /// Where `signal` goes; `None` where it is not sent.
 pub fn of(otlp: &Otlp, signal: Signal) -> anyhow::Result<Option<Destination>> {
     if !otlp.signals.contains(&signal) {
         return Ok(None);
     }
-    let (own, key) = match signal {
-        Signal::Traces => (&otlp.traces_endpoint, "otlp.traces_endpoint"),
-        Signal::Metrics => (&otlp.metrics_endpoint, "otlp.metrics_endpoint"),
-        Signal::Logs => (&otlp.logs_endpoint, "otlp.logs_endpoint"),
-    };
-    let (endpoint, key, is_whole) = match (own, &otlp.endpoint) {
-        (Some(own), _) => (own, key, true),
-        (None, Some(all)) => (all, "otlp.endpoint", false),
+    let own = way(otlp, signal);
+    let name = name(signal);
+    let (endpoint, key, is_whole) = match (&own.endpoint, &otlp.endpoint) {
+        (Some(own), _) => (own, format!("otlp.{name}.endpoint"), true),
+        (None, Some(all)) => (all, "otlp.endpoint".to_owned(), false),
         (None, None) => return Ok(None),
     };
-    let uri = uri(endpoint, otlp.protocol, signal, is_whole)
+    let protocol = own.protocol.unwrap_or(otlp.protocol);
+    let uri = uri(endpoint, protocol, signal, is_whole)
         .with_context(|| format!("{key} is no address of a collector"))?;
+    let fields = match own.headers.is_empty() {
+        true => headers("otlp.headers", &otlp.headers)?,
+        false => headers(&format!("otlp.{name}.headers"), &own.headers)?,
+    };
+    let timeout = own.timeout.unwrap_or(otlp.timeout);
     Ok(Some(Destination {
         uri,
-        protocol: match otlp.protocol {
+        protocol: match protocol {
             Protocol::Grpc => otlp::Protocol::Grpc,
             Protocol::Http => otlp::Protocol::Http,
         },
-        compression: match otlp.compression {
+        compression: match own.compression.unwrap_or(otlp.compression) {
             Compression::None => otlp::Compression::None,
             Compression::Gzip => otlp::Compression::Gzip,
         },
-        headers: headers(otlp)?,
-        timeout: otlp.timeout.0.max(Duration::from_millis(1)),
-        identity: Identity {
-            certificate: otlp.certificate.clone(),
-            client_certificate: otlp.client_certificate.clone(),
-            client_key: otlp.client_key.clone(),
-        },
+        headers: fields,
+        timeout: timeout.0.max(Duration::from_millis(1)),
+        identity: identity(otlp, own),
     }))
+}
+
+const fn way(otlp: &Otlp, signal: Signal) -> &Way {
+    match signal {
+        Signal::Traces => &otlp.traces,
+        Signal::Metrics => &otlp.metrics,
+        Signal::Logs => &otlp.logs,
+    }
+}
+
+/// A certificate and its key come from the same place.
+fn identity(otlp: &Otlp, own: &Way) -> Identity {
+    let (client_certificate, client_key) = match (&own.client_certificate, &own.client_key) {
+        (None, None) => (&otlp.client_certificate, &otlp.client_key),
+        own => own,
+    };
+    Identity {
+        certificate: own
+            .certificate
+            .as_ref()
+            .or(otlp.certificate.as_ref())
+            .cloned(),
+        client_certificate: client_certificate.clone(),
+        client_key: client_key.clone(),
+    }
 }
 
 /// The whole address. With gRPC the path is the method's; with HTTP it is added to the
@@ -93,21 +118,21 @@ const fn method(signal: Signal) -> &'static str {
 }
 
 /// The error names the field, and not its value.
-fn headers(otlp: &Otlp) -> anyhow::Result<HeaderMap> {
-    let field = |(name, value): (&String, &crate::cmd::config::schema::Secret)| {
-        let fits = || format!("otlp.headers: {name} is no field of HTTP");
+fn headers(key: &str, headers: &BTreeMap<String, Secret>) -> anyhow::Result<HeaderMap> {
+    let field = |(name, value): (&String, &Secret)| {
+        let fits = || format!("{key}: {name} is no field of HTTP");
         let field: HeaderName = name.parse().with_context(fits)?;
         let mut value = HeaderValue::from_str(&value.0).with_context(fits)?;
         value.set_sensitive(true);
         Ok((field, value))
     };
-    otlp.headers.iter().map(field).collect()
+    headers.iter().map(field).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cmd::config::schema::Secret;
+    use crate::cmd::config::schema::Span;
 
     fn traces(change: impl FnOnce(&mut Otlp)) -> String {
         let mut otlp = Otlp::default();
@@ -133,7 +158,7 @@ mod tests {
             traces(|o| {
                 o.protocol = Protocol::Http;
                 o.endpoint = all.map(str::to_owned);
-                o.traces_endpoint = own.map(str::to_owned);
+                o.traces.endpoint = own.map(str::to_owned);
             })
         };
         assert_eq!(http(Some("http://c:4318"), None), "http://c:4318/v1/traces");
@@ -143,6 +168,44 @@ mod tests {
         );
         assert_eq!(http(None, Some("http://c/x")), "http://c/x");
         assert_eq!(http(Some("http://c"), Some("http://d/x")), "http://d/x");
+    }
+
+    #[test]
+    fn what_is_said_of_a_signal_goes_over_what_is_said_of_all() {
+        let secret = |text: &str| Secret(text.to_owned());
+        let otlp = Otlp {
+            endpoint: Some("http://c:4317".into()),
+            headers: [("a".to_owned(), secret("1"))].into(),
+            certificate: Some("all.pem".into()),
+            client_certificate: Some("all-client.pem".into()),
+            client_key: Some("all-key.pem".into()),
+            traces: Way {
+                endpoint: Some("https://d/x".into()),
+                protocol: Some(Protocol::Http),
+                headers: [("b".to_owned(), secret("2"))].into(),
+                compression: Some(Compression::None),
+                timeout: Some(Span::seconds(3)),
+                certificate: Some("d.pem".into()),
+                ..Way::default()
+            },
+            ..Otlp::default()
+        };
+        let traces = of(&otlp, Signal::Traces).unwrap().unwrap();
+        assert_eq!(traces.uri.to_string(), "https://d/x");
+        assert_eq!(traces.protocol, otlp::Protocol::Http);
+        assert_eq!(traces.compression, otlp::Compression::None);
+        assert_eq!(traces.timeout.as_secs(), 3);
+        let fields: Vec<_> = traces.headers.keys().map(HeaderName::as_str).collect();
+        assert_eq!(fields, ["b"]);
+        let identity = &traces.identity;
+        assert_eq!(identity.certificate.as_deref(), Some("d.pem".as_ref()));
+        assert_eq!(identity.client_key.as_deref(), Some("all-key.pem".as_ref()));
+        let logs = of(&otlp, Signal::Logs).unwrap().unwrap();
+        assert_eq!(
+            (logs.protocol, logs.timeout.as_secs()),
+            (otlp::Protocol::Grpc, 10)
+        );
+        assert_eq!(logs.headers.get("a").unwrap(), "1");
     }
 
     #[test]

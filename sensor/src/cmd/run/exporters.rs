@@ -7,8 +7,9 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use llmtap::export::Outgoing;
 use llmtap::export::file::{JsonLines, Lines, Rotating};
+use llmtap::export::otlp::client::Accepted;
 use llmtap::export::otlp::measure::{self, Period};
-use llmtap::export::otlp::{Batching, Client, Destination, Encoder, Lane, Outlet};
+use llmtap::export::otlp::{Batching, Client, Destination, Encoder, Lane, Outlet, Tally};
 use llmtap::export::semconv::Conventions;
 use llmtap::export::serve::{self, Told as _};
 use llmtap::export::spool::{Disk, Memory, Spool};
@@ -27,6 +28,8 @@ use crate::cmd::config::schema::{Config, ContentPlace, Names, Signal};
 pub struct Exporters {
     workers: Vec<Worker>,
     lanes: Vec<Arc<Lane>>,
+    /// What becomes of metrics, which wait nowhere.
+    metrics: Option<Arc<Tally>>,
     /// Sends what the lanes hold.
     senders: Vec<JoinHandle<()>>,
     /// Ends the export of metrics.
@@ -47,6 +50,7 @@ impl Exporters {
         let mut exporters = Self {
             workers: Vec::new(),
             lanes: Vec::new(),
+            metrics: None,
             senders: Vec::new(),
             closing: Arc::new(Notify::new()),
             runtime,
@@ -59,6 +63,7 @@ impl Exporters {
         state.set_ways_out(Ways {
             workers: exporters.workers.iter().map(Worker::gauge).collect(),
             lanes: exporters.lanes.clone(),
+            metrics: exporters.metrics.clone(),
         });
         if exporters.workers.is_empty()
             && exporters.senders.is_empty()
@@ -131,7 +136,7 @@ impl Exporters {
         let client = client(destination)?;
         let lane = Arc::new(Lane::new(name, spool(config, name)?));
         let batching = Batching {
-            messages: config.otlp.batch_size,
+            messages: config.otlp.batch_size.get(),
             delay: config.otlp.batch_delay.0,
         };
         let sending = Arc::clone(&lane).run(client, batching);
@@ -144,7 +149,10 @@ impl Exporters {
         let Some(destination) = destination::of(&config.otlp, Signal::Metrics)? else {
             return Ok(());
         };
+        let tally = Arc::new(Tally::default());
+        self.metrics = Some(Arc::clone(&tally));
         let measuring = Measuring {
+            tally,
             client: client(destination)?,
             interval: config.otlp.metrics_interval.0.max(Duration::from_secs(1)),
             own: own_resource(config),
@@ -201,12 +209,14 @@ impl Exporters {
                 eprintln!("llmtap: {name}: {waiting} could not be sent yet");
             }
         }
-        runtime.shutdown_timeout(patience);
+        // Names are looked up in threads that may hang.
+        runtime.shutdown_timeout(Duration::from_millis(100));
     }
 }
 
 /// Exports metrics from time to time.
 struct Measuring {
+    tally: Arc<Tally>,
     client: Client,
     interval: Duration,
     own: Vec<(String, String)>,
@@ -230,11 +240,21 @@ impl Measuring {
             };
             let request = measure::request(&self.state.families(), &self.own, period);
             match self.client.post(request).await {
-                Ok(_) => (last_unix_nanos, failed) = (now_unix_nanos, false),
-                Err(failure) if !std::mem::replace(&mut failed, true) => {
-                    eprintln!("llmtap: metrics: {failure}; the next export has them, too");
+                Ok(Accepted { refused }) => {
+                    self.tally.sent(1);
+                    if refused > 0 && self.tally.refused(refused) {
+                        eprintln!(
+                            "llmtap: metrics: the collector refused {refused} points; more will only be counted"
+                        );
+                    }
+                    (last_unix_nanos, failed) = (now_unix_nanos, false);
                 }
-                Err(_) => {}
+                Err(failure) => {
+                    self.tally.failed();
+                    if !std::mem::replace(&mut failed, true) {
+                        eprintln!("llmtap: metrics: {failure}; the next export has them, too");
+                    }
+                }
             }
             if closing {
                 return;
@@ -250,7 +270,7 @@ fn client(destination: Destination) -> anyhow::Result<Client> {
 }
 
 fn spool(config: &Config, name: &str) -> anyhow::Result<Box<dyn Spool>> {
-    let limit = config.spool.max_mib.saturating_mul(1 << 20);
+    let limit = config.spool.max_mib.get().saturating_mul(1 << 20);
     if config.spool.directory == Path::new("") {
         return Ok(Box::new(Memory::new(limit)));
     }
@@ -288,7 +308,7 @@ fn own_resource(config: &Config) -> Vec<(String, String)> {
         .to_string_lossy()
         .into_owned();
     let own = [
-        ("service.name", "llmtap".to_owned()),
+        ("service.name", config.service_name.clone()),
         ("service.version", env!("CARGO_PKG_VERSION").to_owned()),
         ("host.name", host),
     ];

@@ -54,8 +54,7 @@ pub struct Arguments {
     replay: Option<PathBuf>,
 }
 
-/// How long what waits is still sent at the end, and before a change.
-const FAREWELL: Duration = Duration::from_secs(5);
+/// How long what waits is still sent before a change.
 const CHANGE: Duration = Duration::from_secs(1);
 /// Between two looks at what waits and what was lost.
 const LOOK: Duration = Duration::from_secs(1);
@@ -129,10 +128,7 @@ struct Desk {
 
 impl Service {
     fn start(origin: Origin, config: Config) -> anyhow::Result<Self> {
-        let state = Arc::new(State::new(Bounds {
-            values: config.metrics.label_values,
-            series: config.metrics.series,
-        }));
+        let state = Arc::new(State::new(bounds(&config)));
         Ok(Self {
             accountant: accountant(&config)?,
             desk: Desk {
@@ -196,13 +192,14 @@ impl Service {
         let Self {
             accountant,
             mut desk,
+            config,
             ..
         } = self;
         pipeline.finish(&mut |step| accountant.take(step, true, &mut |step| desk.take(step)));
         accountant.finish(&mut |step| desk.take(step));
         desk.state.observe(pipeline, source);
         if let Some(exporters) = desk.exporters {
-            exporters.finish(FAREWELL);
+            exporters.finish(config.otlp.closing.0);
         }
     }
 
@@ -235,6 +232,7 @@ impl Service {
             desk.replace_exporters(&config, &self.config)?;
         }
         desk.selection = selection;
+        desk.state.set_bounds(bounds(&config));
         let of_probes = |c: &Config| (c.pids.clone(), c.max_body_mib, c.release_idle);
         if of_probes(&config) != of_probes(&self.config) {
             eprintln!("llmtap: pids, max_body_mib and release_idle change at the next start only");
@@ -257,12 +255,20 @@ fn ways_out(config: &Config) -> Config {
     Config {
         semconv: config.semconv,
         resource: config.resource.clone(),
+        service_name: config.service_name.clone(),
         prometheus: config.prometheus,
         otlp: config.otlp.clone(),
         file: config.file.clone(),
         queue: config.queue.clone(),
         spool: config.spool.clone(),
         ..Config::default()
+    }
+}
+
+const fn bounds(config: &Config) -> Bounds {
+    Bounds {
+        values: config.metrics.label_values,
+        series: config.metrics.series,
     }
 }
 
@@ -297,7 +303,9 @@ impl Desk {
         match step {
             Step::Started(call) => {
                 let service = semconv::service_name(&call.origin);
-                self.state.metrics().started(&call.call, service);
+                if !self.selection.drops(&call, service) {
+                    self.state.metrics().started(&call.call, service);
+                }
             }
             Step::Text { .. } => {}
             Step::Finished(call) => self.finished(call),

@@ -13,7 +13,7 @@ pub fn of(config: &Config) -> anyhow::Result<Selection> {
     } = config.sampling;
     Ok(Selection {
         content: content(config.content),
-        patterns: Patterns::parse(config.mask.iter().map(String::as_str))?,
+        patterns: Patterns::parse(config.mask.iter().map(|pattern| pattern.0.as_str()))?,
         max_text: config.max_text,
         share: Share(ratio.0),
         keep_errors,

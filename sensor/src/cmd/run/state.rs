@@ -6,9 +6,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use llmtap::export::metrics::health::{Kernel, Process, Traffic};
 use llmtap::export::metrics::{Bounds, Family, Health, Metrics};
-use llmtap::export::otlp::Lane;
+use llmtap::export::otlp::{Lane, LaneStatus, Tally};
 use llmtap::export::serve::Told;
-use llmtap::export::worker::Gauge;
+use llmtap::export::worker::{Gauge, WorkerStatus};
 
 use crate::cmd::pipeline::Pipeline;
 use crate::cmd::source::Source;
@@ -20,6 +20,8 @@ pub struct State {
     /// What the loop knows.
     health: Mutex<Health>,
     ways: Mutex<Ways>,
+    /// What was counted of ways out that were replaced.
+    past: Mutex<Past>,
     started: Instant,
     /// When the loop last went round, in milliseconds since the start.
     last_turn: AtomicU64,
@@ -31,6 +33,51 @@ pub struct State {
 pub struct Ways {
     pub workers: Vec<Gauge>,
     pub lanes: Vec<Arc<Lane>>,
+    pub metrics: Option<Arc<Tally>>,
+}
+
+/// By name.
+#[derive(Clone, Debug, Default)]
+struct Past {
+    workers: Vec<(&'static str, WorkerStatus)>,
+    lanes: Vec<(&'static str, LaneStatus)>,
+}
+
+impl Ways {
+    /// What they tell by now, and what is known of those before them: nothing that is counted
+    /// goes back when the configuration is read anew.
+    fn status(&self, past: &Past) -> Past {
+        let Past {
+            mut workers,
+            mut lanes,
+        } = past.clone();
+        for worker in &self.workers {
+            add(
+                &mut workers,
+                worker.name,
+                worker.status(),
+                WorkerStatus::and,
+            );
+        }
+        let metrics = self.metrics.iter().map(|tally| ("metrics", tally.status()));
+        let all = self.lanes.iter().map(|lane| (lane.name, lane.status()));
+        for (name, status) in all.chain(metrics) {
+            add(&mut lanes, name, status, LaneStatus::and);
+        }
+        Past { workers, lanes }
+    }
+}
+
+fn add<T: Copy>(
+    all: &mut Vec<(&'static str, T)>,
+    name: &'static str,
+    status: T,
+    and: impl Fn(T, T) -> T,
+) {
+    match all.iter_mut().find(|(known, _)| *known == name) {
+        Some((_, known)) => *known = and(*known, status),
+        None => all.push((name, status)),
+    }
 }
 
 /// A loop that does not go round for so long hangs.
@@ -42,6 +89,7 @@ impl State {
             metrics: Mutex::new(Metrics::new(bounds, unix_nanos())),
             health: Mutex::default(),
             ways: Mutex::default(),
+            past: Mutex::default(),
             started: Instant::now(),
             last_turn: AtomicU64::new(0),
             ready: AtomicBool::new(false),
@@ -49,21 +97,29 @@ impl State {
     }
 
     pub fn metrics(&self) -> MutexGuard<'_, Metrics> {
-        self.metrics.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.metrics)
     }
 
     pub fn set_ways_out(&self, ways: Ways) {
-        *self.ways.lock().unwrap_or_else(PoisonError::into_inner) = ways;
+        let mut current = lock(&self.ways);
+        let mut past = lock(&self.past);
+        let mut before = current.status(&past);
+        // What waited there waits in the next ones.
+        before.workers.iter_mut().for_each(|(_, s)| s.waiting = 0);
+        for (_, status) in &mut before.lanes {
+            (status.waiting.messages, status.waiting.bytes) = (0, 0);
+        }
+        (*past, *current) = (before, ways);
     }
 
     fn health(&self) -> Health {
-        let known = self.health.lock().unwrap_or_else(PoisonError::into_inner);
-        let ways = self.ways.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = lock(&self.health).clone();
+        let Past { workers, lanes } = lock(&self.ways).status(&lock(&self.past));
         Health {
-            workers: ways.workers.iter().map(|w| (w.name, w.status())).collect(),
-            lanes: ways.lanes.iter().map(|l| (l.name, l.status())).collect(),
+            workers,
+            lanes,
             process: process(),
-            ..known.clone()
+            ..known
         }
     }
 
@@ -71,6 +127,11 @@ impl State {
     pub fn turn(&self) {
         let millis = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.last_turn.store(millis, Ordering::Relaxed);
+    }
+
+    /// What is bounded otherwise from now on.
+    pub fn set_bounds(&self, bounds: Bounds) {
+        self.metrics().set_bounds(bounds);
     }
 
     pub fn set_ready(&self) {
@@ -92,7 +153,7 @@ impl State {
             refused_exchanges: counters.refused_exchanges,
         };
         let kernel: Kernel = source.kernel();
-        let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut health = lock(&self.health);
         health.traffic = traffic;
         health.kernel = kernel;
     }
@@ -113,6 +174,10 @@ impl Told for State {
     fn is_ready(&self) -> bool {
         self.ready.load(Ordering::Relaxed) && self.is_alive()
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 pub fn unix_nanos() -> u64 {
