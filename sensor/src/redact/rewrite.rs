@@ -107,9 +107,19 @@ impl Rewrite<'_> {
         if let Some(error) = &mut call.error {
             name(&mut error.kind);
         }
+        let extra = call.extra.iter_mut();
+        for (_, value) in extra.filter(|(name, _)| !super::is_content(name)) {
+            match value {
+                Value::String(text) => id(text),
+                Value::Strings(texts) => texts.iter_mut().for_each(id),
+                Value::Bool(_) | Value::Int(_) | Value::Double(_) => {}
+            }
+        }
         let said = request.messages.iter_mut().chain(&mut response.messages);
         for message in said {
             name(&mut message.role);
+            let ids = [&mut message.name, &mut message.finish_reason];
+            ids.into_iter().flatten().for_each(id);
             message.parts.iter_mut().for_each(ids_of_part);
         }
     }

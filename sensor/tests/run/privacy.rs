@@ -7,36 +7,46 @@ use super::*;
 /// A capture with one key in every place of a call, each a key of its own.
 fn planted() -> String {
     let key = |place: &str| format!("sk-{place}-9876543210zyxwvutsrq");
-    let call = json!({"id": "call_1", "type": "function", "function": {
-        "name": "open", "arguments": json!({"secret": key("argument")}).to_string(),
+    let call = json!({"id": key("callid"), "type": "function", "function": {
+        "name": key("toolname"), "arguments": json!({"secret": key("argument")}).to_string(),
     }});
     let body = json!({
-        "model": "gpt-4o-mini",
+        "model": key("model"),
         "user": key("user"),
+        "stop": [key("stop")],
+        "service_tier": key("tier"),
+        "reasoning_effort": key("effort"),
+        "response_format": {"type": "json_schema", "json_schema": {
+            "name": key("schemaname"), "schema": {"description": key("schema")},
+        }},
+        "tool_choice": {"type": "function", "function": {"name": key("choice")}},
         "metadata": {"note": key("metadata")},
         "messages": [
             {"role": "system", "content": format!("Never say {}.", key("system"))},
-            {"role": "user", "content": [
+            {"role": key("role"), "name": key("name"), "content": [
                 {"type": "text", "text": format!("is {} a good key?", key("question"))},
                 {"type": "file", "file": {"filename": key("filename"), "file_data": "data:,x"}},
                 {"type": "image_url", "image_url": {"url": format!("https://a.example/?k={}", key("url"))}},
             ]},
             {"role": "assistant", "tool_calls": [call]},
-            {"role": "tool", "tool_call_id": "call_1", "content": key("result")},
+            {"role": "tool", "tool_call_id": key("callid"), "content": key("result")},
         ],
         "tools": [{"type": "function", "function": {
             "name": "open", "description": key("description"), "parameters": {"type": "object"},
         }}],
     });
     let good = json!({
-        "id": "chatcmpl-1", "object": "chat.completion", "model": "gpt-4o-mini-2024-07-18",
-        "choices": [{"index": 0, "finish_reason": "tool_calls", "message": {
+        "id": key("id"), "object": "chat.completion", "model": key("answered"),
+        "service_tier": key("answeredtier"), "system_fingerprint": key("fingerprint"),
+        "choices": [{"index": 0, "finish_reason": key("reason"), "message": {
             "role": "assistant", "content": key("answer"), "tool_calls": [call],
         }}],
         "usage": {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18},
     });
     let message = format!("Incorrect API key provided: {}.", key("error"));
-    let bad = json!({"error": {"message": message, "type": "invalid_request_error"}});
+    let bad = json!({"error": {
+        "message": message, "type": key("errortype"), "code": key("errorcode"), "param": key("param"),
+    }});
     let fields = format!(
         "host: api.openai.com\r\nauthorization: Bearer {}\r\nx-api-key: {}\r\n\
          cookie: session={}\r\nx-custom: {}\r\nuser-agent: app/{}\r\n\
@@ -60,8 +70,11 @@ fn planted() -> String {
         );
         let response = format!(
             "HTTP/1.1 {status} -\r\ncontent-type: application/json\r\nset-cookie: a={}\r\n\
+             x-request-id: {}\r\nopenai-organization: {}\r\n\
              content-length: {}\r\n\r\n{reply}",
             key("setcookie"),
+            key("requestid"),
+            key("organization"),
             reply.to_string().len()
         );
         let open = json!({
@@ -87,7 +100,7 @@ fn planted() -> String {
 }
 
 /// Places of a call that are content: their owner may ask for them.
-const CONTENT: [&str; 11] = [
+const CONTENT: [&str; 12] = [
     "user",
     "metadata",
     "system",
@@ -99,6 +112,7 @@ const CONTENT: [&str; 11] = [
     "answer",
     "argument",
     "error",
+    "stop",
 ];
 
 #[test]
