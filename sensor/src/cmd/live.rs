@@ -166,6 +166,8 @@ impl Source for Live {
         let images = &status.images;
         Kernel {
             images: images.len() as u64,
+            probes: images.iter().map(|image| image.sites() as u64).sum(),
+            unset: images.iter().map(|image| image.failures.len() as u64).sum(),
             verified: images.iter().filter(is_verified).count() as u64,
             withdrawn: images
                 .iter()

@@ -78,6 +78,11 @@ impl Pipeline {
         self.engine.counters()
     }
 
+    /// Calls that could not be put below one of the requests that their process had in hand.
+    pub fn ambiguous(&self) -> u64 {
+        self.joiner.ambiguous()
+    }
+
     /// Connections that are followed.
     pub fn connections(&self) -> usize {
         self.engine.connections()

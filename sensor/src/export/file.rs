@@ -1,7 +1,7 @@
 //! Records as lines of JSON in a file, which is turned over when it is full.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -24,7 +24,7 @@ pub struct Rotating {
     /// Full files that are kept.
     keep: u32,
     bytes: u64,
-    file: BufWriter<File>,
+    file: File,
 }
 
 /// Writes records as lines.
@@ -43,7 +43,7 @@ impl Rotating {
             max_bytes,
             keep,
             bytes: file.metadata()?.len(),
-            file: BufWriter::new(file),
+            file,
         })
     }
 
@@ -52,21 +52,19 @@ impl Rotating {
         if self.bytes > 0 && self.bytes + more > self.max_bytes {
             self.rotate()?;
         }
-        self.file.write_all(line.as_bytes())?;
-        self.file.write_all(b"\n")?;
+        write_whole(&mut self.file, format!("{line}\n").as_bytes())?;
         self.bytes += more;
         Ok(())
     }
 
     fn rotate(&mut self) -> io::Result<()> {
-        self.file.flush()?;
         for number in (0..self.keep).rev() {
             rename(&self.numbered(number), &self.numbered(number + 1))?;
         }
         if self.keep == 0 {
             fs::remove_file(&self.path)?;
         }
-        self.file = BufWriter::new(append(&self.path)?);
+        self.file = append(&self.path)?;
         self.bytes = 0;
         Ok(())
     }
@@ -80,6 +78,25 @@ impl Rotating {
         name.push(format!(".{number}"));
         name.into()
     }
+}
+
+/// Writes all or nothing: half a line would spoil the next one.
+fn write_whole(file: &mut File, line: &[u8]) -> io::Result<()> {
+    let mut rest = line;
+    while !rest.is_empty() {
+        match file.write(rest) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => rest = rest.get(written..).unwrap_or_default(),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => {
+                let written = (line.len() - rest.len()) as u64;
+                let length = file.metadata()?.len();
+                file.set_len(length.saturating_sub(written))?;
+                return Err(error);
+            }
+        }
+    }
+    Ok(())
 }
 
 fn append(path: &Path) -> io::Result<File> {
@@ -112,7 +129,8 @@ impl Sink for JsonLines {
     fn flush(&mut self) -> io::Result<()> {
         match &mut self.lines {
             Lines::Stdout => io::stdout().lock().flush(),
-            Lines::File(file) => file.file.flush(),
+            // Each line is written as it comes.
+            Lines::File(_) => Ok(()),
         }
     }
 }
@@ -129,7 +147,6 @@ mod tests {
         for n in 0..10 {
             file.write(&format!("line {n}")).unwrap();
         }
-        file.file.flush().unwrap();
         let read = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap();
         assert_eq!(read("calls.jsonl"), "line 8\nline 9\n");
         assert_eq!(read("calls.jsonl.1"), "line 6\nline 7\n");
@@ -144,7 +161,6 @@ mod tests {
         for n in 0..3 {
             let mut file = Rotating::open(&path, 20, 1).unwrap();
             file.write(&format!("line {n}")).unwrap();
-            file.file.flush().unwrap();
         }
         assert_eq!(fs::read_to_string(&path).unwrap(), "line 2\n");
     }

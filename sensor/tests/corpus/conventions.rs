@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 
 use llmtap::enrich::Joiner;
 use llmtap::export::jsonl;
-use llmtap::export::semconv::Conventions;
+use llmtap::export::semconv::metrics::{self, Kind, Metric};
+use llmtap::export::semconv::{Conventions, OPERATION_DETAILS};
 use llmtap::redact::{Content, Policy};
 use llmtap::time::ClockOffset;
 use serde_json::Value;
@@ -105,4 +106,81 @@ fn openinference_knows_every_name_of_its_own() {
         .filter(|name| !pieces(name).iter().all(|piece| is_known(piece, &known)))
         .collect();
     assert!(strange.is_empty(), "{strange:#?}");
+}
+
+const SECONDS: &str = "0.01 0.02 0.04 0.08 0.16 0.32 0.64 1.28 2.56 5.12 10.24 20.48 40.96 81.92";
+const OF_MCP: &str = "0.01 0.02 0.05 0.1 0.2 0.5 1 2 5 10 30 60 120 300";
+
+/// Names, units and buckets as the conventions have them.
+const METRICS: [(Metric, &str, &str, &str); 9] = [
+    (
+        metrics::TOKEN_USAGE,
+        "gen_ai.client.token.usage",
+        "{token}",
+        "1 4 16 64 256 1024 4096 16384 65536 262144 1048576 4194304 16777216 67108864",
+    ),
+    (
+        metrics::OPERATION_DURATION,
+        "gen_ai.client.operation.duration",
+        "s",
+        SECONDS,
+    ),
+    (
+        metrics::TIME_TO_FIRST_CHUNK,
+        "gen_ai.client.operation.time_to_first_chunk",
+        "s",
+        SECONDS,
+    ),
+    (
+        metrics::TIME_PER_OUTPUT_CHUNK,
+        "gen_ai.client.operation.time_per_output_chunk",
+        "s",
+        SECONDS,
+    ),
+    (
+        metrics::SERVER_DURATION,
+        "gen_ai.server.request.duration",
+        "s",
+        SECONDS,
+    ),
+    (
+        metrics::SERVER_PER_TOKEN,
+        "gen_ai.server.time_per_output_token",
+        "s",
+        "0.01 0.025 0.05 0.075 0.1 0.15 0.2 0.3 0.4 0.5 0.75 1 2.5",
+    ),
+    (
+        metrics::SERVER_FIRST_TOKEN,
+        "gen_ai.server.time_to_first_token",
+        "s",
+        "0.001 0.005 0.01 0.02 0.04 0.06 0.08 0.1 0.25 0.5 0.75 1 2.5 5 7.5 10",
+    ),
+    (
+        metrics::MCP_CLIENT_DURATION,
+        "mcp.client.operation.duration",
+        "s",
+        OF_MCP,
+    ),
+    (
+        metrics::MCP_SERVER_DURATION,
+        "mcp.server.operation.duration",
+        "s",
+        OF_MCP,
+    ),
+];
+
+#[test]
+fn metrics_are_those_of_the_conventions() {
+    for (metric, name, unit, bounds) in METRICS {
+        assert_eq!((metric.name, metric.unit), (name, unit));
+        let Kind::Histogram(found) = metric.kind else {
+            panic!("{name} is no histogram");
+        };
+        let bounds: Vec<f64> = bounds.split(' ').map(|b| b.parse().unwrap()).collect();
+        assert_eq!(found, bounds, "{name}");
+    }
+    assert_eq!(
+        OPERATION_DETAILS,
+        "gen_ai.client.inference.operation.details"
+    );
 }

@@ -2,7 +2,9 @@
 
 use std::time::Instant;
 
-use opentelemetry_proto::tonic::metrics::v1::{Metric, metric, number_data_point};
+use opentelemetry_proto::tonic::metrics::v1::{
+    AggregationTemporality, Metric, metric, number_data_point,
+};
 
 use super::*;
 
@@ -208,11 +210,15 @@ fn health_is_told_over_otlp_too() {
         ("llmtap.calls", 2.0),
         ("llmtap.connections", 0.0),
         ("llmtap.images", 0.0),
+        ("llmtap.probes attached", 0.0),
+        ("llmtap.faults http unpaired", 0.0),
+        ("llmtap.faults content undecodable", 0.0),
         ("llmtap.images.judged verified", 0.0),
         ("llmtap.processes.released", 0.0),
         ("llmtap.kernel.loss ring_full", 0.0),
         ("llmtap.export.queued otlp", 0.0),
         ("llmtap.export.queued traces", 0.0),
+        ("llmtap.export.waiting traces", 0.0),
         ("llmtap.export.dropped logs", 0.0),
         ("llmtap.export.failures metrics", 0.0),
         ("llmtap.memory", 1_000_000.0),
@@ -280,4 +286,63 @@ fn each_signal_goes_its_own_way_by_the_standards_variables() {
         })
         .collect();
     assert_eq!(names, ["shop".to_owned(), "tap-eu".to_owned()].into());
+}
+
+#[test]
+fn numbers_count_from_the_last_export_where_that_is_wanted() {
+    let scene = Scene::new();
+    let pipe = scene.pipe();
+    let collector = Collector::start(Behaviour::default()).unwrap();
+    let endpoint = endpoint(&collector);
+    let arguments = [
+        "--otlp-endpoint",
+        &endpoint,
+        "--otlp-signals",
+        "metrics",
+        "--otlp-temporality",
+        "delta",
+        "--otlp-metrics-interval",
+        "1s",
+    ];
+    let mut child = scene.run(&pipe, &arguments).spawn().unwrap();
+    let mut writer = opened(&pipe);
+    writer.write_all(first_line().as_bytes()).unwrap();
+    // What all exports so far add up to.
+    let counted = || {
+        let exported = collector.exported();
+        let each = exported
+            .iter()
+            .map(|one| of_shop(std::slice::from_ref(one)));
+        each.sum::<u64>()
+    };
+    for number in 1..=3 {
+        let lines = Exchange::new(number).lines();
+        writer.write_all(lines.as_bytes()).unwrap();
+        // Reading stops at the end of a block; the next call ends it.
+        until(|| counted() >= number.saturating_sub(1));
+    }
+    drop(writer);
+    assert!(child.wait().unwrap().success());
+    assert!(collector.exported().len() > 1);
+    assert_eq!(counted(), 3);
+}
+
+/// Calls of the shop in an export, by their durations.
+fn of_shop(exported: &[collector::Exported]) -> u64 {
+    let metrics = collector::metrics(exported).into_iter();
+    let metrics = metrics
+        .flat_map(|of| of.scope_metrics)
+        .flat_map(|of| of.metrics);
+    let durations = metrics.filter(|metric| metric.name == "gen_ai.client.operation.duration");
+    let points = durations.flat_map(|metric| match metric.data {
+        Some(metric::Data::Histogram(histogram)) => {
+            assert_eq!(
+                histogram.aggregation_temporality(),
+                AggregationTemporality::Delta
+            );
+            histogram.data_points
+        }
+        other => panic!("{other:?}"),
+    });
+    points.map(|point| point.count).sum()
 }

@@ -250,3 +250,93 @@ fn failures_are_kept_and_metrics_count_what_is_not() {
     let all = format!("{:?}", collector::metrics(&metrics));
     assert!(all.contains("count: 2"), "the two that went well");
 }
+
+/// Of each path one call; what the rules make of them.
+#[test]
+fn rules_drop_sample_cut_and_hash() {
+    let scene = Scene::new();
+    let config = scene.path("rules.yaml");
+    let rules = json!({
+        "content": "full",
+        "sampling": {"ratio": 0, "keep_errors": false},
+        "rules": [
+            {"path": "/v1/drop/*", "drop": true},
+            {"path": "/v1/hash/*", "hash": true, "ratio": 1},
+            {"service": "sh*", "provider": "openai", "path": "/v1/cut/*", "max_text": 5, "ratio": 1},
+            {"service": "other", "ratio": 1},
+            {"path": "/v1/mask/*", "content": "redacted", "ratio": 1},
+        ],
+    });
+    fs::write(&config, rules.to_string()).unwrap();
+    let calls = ["drop", "hash", "cut", "mask", "none"].into_iter().zip(1..);
+    let exchanges = calls.map(|(name, number)| {
+        let exchange = Exchange {
+            question: "mail jo@example.org".into(),
+            ..Exchange::new(number)
+        };
+        exchange.lines_at(&format!("/v1/{name}/chat/completions"))
+    });
+    let pipe = scene.pipe();
+    let file = scene.path("calls.jsonl");
+    let mut command = scene.run(&pipe, &["--prometheus", "127.0.0.1:0", "--file-path"]);
+    command.arg(&file).env("LLMTAP_CONFIG", &config);
+    let mut child = command.spawn().unwrap();
+    let mut errors = BufReader::new(child.stderr.take().unwrap())
+        .lines()
+        .map(Result::unwrap);
+    let address = address_in(&errors.find(|line| line.contains("/metrics")).unwrap());
+    let mut writer = opened(&pipe);
+    let lines: String = exchanges.collect();
+    writer
+        .write_all((first_line() + &lines).as_bytes())
+        .unwrap();
+    let told = || page(&address, "/metrics");
+    // Those that do not leave are counted all the same, but for what was dropped.
+    let count = "gen_ai_client_operation_duration_seconds_count{service_name=\"shop\"";
+    let of_shop = |page: &str| {
+        page.lines()
+            .find(|l| l.starts_with(count))
+            .map(str::to_owned)
+    };
+    until(|| of_shop(&told()).is_some_and(|line| line.ends_with(" 4")));
+    drop(writer);
+    assert!(child.wait().unwrap().success());
+    let written = fs::read_to_string(&file).unwrap();
+    let said: Vec<String> = written
+        .lines()
+        .map(|line| {
+            let line: Json = serde_json::from_str(line).unwrap();
+            let messages = &line["attributes"]["gen_ai.input.messages"];
+            messages[0]["parts"][0]["content"]
+                .as_str()
+                .unwrap()
+                .to_owned()
+        })
+        .collect();
+    assert_eq!(said.len(), 3, "{written}");
+    // SHA-256 of "mail jo@example.org".
+    assert!(
+        said[0].starts_with("sha256:") && said[0].len() == 71,
+        "{}",
+        said[0]
+    );
+    assert_eq!(said[1..], ["mail …", "mail [email]"]);
+}
+
+#[test]
+fn of_what_is_dropped_not_even_the_number_leaves() {
+    let scene = Scene::new();
+    let capture = scene.capture(&[Exchange::new(1)]);
+    let collector = Collector::start(Behaviour::default()).unwrap();
+    let endpoint = endpoint(&collector);
+    let drop_all = "[{service: sh*, drop: true}]";
+    finished(scene.run(
+        &capture,
+        &["--otlp-endpoint", &endpoint, "--rules", drop_all],
+    ));
+    let exported = collector.exported();
+    assert!(collector::spans(&exported).is_empty());
+    let all = format!("{:?}", collector::metrics(&exported));
+    assert!(all.contains("llmtap.calls"), "it tells of itself");
+    assert!(!all.contains("shop") && !all.contains("openai"), "{all}");
+}

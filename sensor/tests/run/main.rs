@@ -43,6 +43,10 @@ impl Exchange {
 
     /// Its lines in a capture, on a connection of its own.
     fn lines(&self) -> String {
+        self.lines_at("/v1/chat/completions")
+    }
+
+    fn lines_at(&self, path: &str) -> String {
         let at = self.number * 10_000_000;
         let open = json!({
             "type": "open", "conn": self.number, "ts": at, "pid": 4242, "comm": "shop",
@@ -54,7 +58,7 @@ impl Exchange {
             "messages": [{"role": "user", "content": self.question}],
         });
         let request = format!(
-            "POST /v1/chat/completions HTTP/1.1\r\nhost: api.openai.com\r\n\
+            "POST {path} HTTP/1.1\r\nhost: api.openai.com\r\n\
              authorization: Bearer {CANARY}\r\ncontent-type: application/json\r\n\
              content-length: {}\r\n\r\n{body}",
             body.to_string().len()

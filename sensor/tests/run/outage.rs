@@ -1,5 +1,7 @@
 //! Collectors that are busy, small or away, and an end that nobody asked for.
 
+use std::net::TcpListener;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Instant;
 
 use super::*;
@@ -45,11 +47,10 @@ struct Away {
 
 impl Away {
     fn new() -> Self {
-        let collector = Collector::start(Behaviour::default()).unwrap();
-        let port = collector.address().port();
+        let port = unasked_port();
         Self {
             port,
-            endpoint: endpoint(&collector),
+            endpoint: format!("http://127.0.0.1:{port}"),
         }
     }
 
@@ -109,6 +110,16 @@ impl Away {
     }
 }
 
+/// A free port that nobody gets who asks for any: the kernel gives those from 32768 on.
+fn unasked_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let own = u16::try_from(std::process::id() % 1_000).unwrap() * 10;
+    let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    let mut ports = std::iter::repeat_with(|| NEXT.fetch_add(1, Ordering::Relaxed));
+    let port = ports.find_map(|next| Some(20_000 + (own + next) % 10_000).filter(is_free));
+    port.unwrap()
+}
+
 fn lines(numbers: impl Iterator<Item = u64>) -> String {
     numbers.map(|n| Exchange::new(n).lines()).collect()
 }
@@ -160,7 +171,9 @@ fn a_full_disk_loses_what_finds_no_room_and_counts_it() {
     const CALLS: u64 = 400;
     let (scene, away) = (Scene::new(), Away::new());
     let pipe = scene.named_pipe("full.jsonl");
-    let run = scene.run(&pipe, &away.arguments());
+    let calls_file = scene.path("calls.jsonl");
+    let mut run = scene.run(&pipe, &away.arguments());
+    run.arg("--file-path").arg(&calls_file);
     let mut limited = Command::new("sh");
     // In blocks of 512 bytes, or of a KiB.
     limited.args(["-c", "trap '' XFSZ; ulimit -f 64; exec \"$@\"", "sh"]);
@@ -191,6 +204,17 @@ fn a_full_disk_loses_what_finds_no_room_and_counts_it() {
     until(|| number(waiting) + number(dropped) == CALLS);
     let (waiting, dropped) = (number(waiting), number(dropped));
     assert!(waiting > 10 && dropped > 10, "{waiting} {dropped}");
+    let failed = "llmtap_export_dropped_total{exporter=\"file\"} ";
+    let written = || fs::read_to_string(&calls_file).unwrap();
+    until(|| {
+        let page = page(&metrics, "/metrics");
+        let failed = page.lines().find_map(|line| line.strip_prefix(failed));
+        let failed: u64 = failed.unwrap().parse().unwrap();
+        failed > 10 && failed + written().lines().count() as u64 == CALLS
+    });
+    for line in written().lines() {
+        assert!(serde_json::from_str::<Json>(line).is_ok(), "half a line");
+    }
     child.kill().unwrap();
     child.wait().unwrap();
     away.assert_all_come(&scene, waiting as usize);

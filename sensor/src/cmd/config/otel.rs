@@ -98,6 +98,13 @@ pub fn layer(variable: impl Fn(&str) -> Option<String>) -> Result<Value, String>
             put(name, key, kind.value(&text))?;
         }
     }
+    let name = "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE";
+    if let Some(text) = variable(name) {
+        let text = text.to_ascii_lowercase();
+        // Of its three words the third saves memory where there is a choice.
+        let text = if text == "lowmemory" { "delta" } else { &text };
+        put(name, "otlp.temporality", text.into())?;
+    }
     if let Some((name, signals)) = signals(&variable) {
         put(name, "otlp.signals", signals.into())?;
     }
@@ -255,6 +262,20 @@ mod tests {
         ]);
         let expected = json!({"endpoint": "https://c:4317", "logs": {"endpoint": "d:4317"}});
         assert_eq!(secure.unwrap()["otlp"], expected);
+    }
+
+    #[test]
+    fn numbers_may_count_from_the_last_export() {
+        let name = "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE";
+        for (text, value) in [
+            ("Cumulative", "cumulative"),
+            ("delta", "delta"),
+            ("lowmemory", "delta"),
+        ] {
+            let expected = json!({"otlp": {"temporality": value}});
+            assert_eq!(of(&[(name, text)]), Ok(expected));
+        }
+        assert!(of(&[(name, "sometimes")]).is_err());
     }
 
     #[test]

@@ -127,6 +127,8 @@ pub struct Otlp {
     pub batch_delay: Span,
     /// Time between two exports of metrics
     pub metrics_interval: Span,
+    /// What a number in them counts from: the start, or the last export that was taken
+    pub temporality: Temporality,
     /// How long what waits is still sent when llmtap ends
     pub closing: Span,
 }
@@ -259,6 +261,14 @@ pub enum Compression {
     Gzip,
 }
 
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Temporality {
+    #[default]
+    Cumulative,
+    Delta,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Signal {
@@ -323,6 +333,7 @@ impl Default for Otlp {
             batch_size: const { NonZeroUsize::new(512).unwrap() },
             batch_delay: Span::seconds(1),
             metrics_interval: Span::seconds(60),
+            temporality: Temporality::default(),
             closing: Span::seconds(5),
         }
     }

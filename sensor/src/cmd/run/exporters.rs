@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use llmtap::export::Outgoing;
 use llmtap::export::file::{JsonLines, Lines, Rotating};
+use llmtap::export::metrics::series::since_then;
 use llmtap::export::otlp::client::Accepted;
 use llmtap::export::otlp::measure::{self, Period};
 use llmtap::export::otlp::{Batching, Client, Destination, Encoder, Lane, Outlet, Tally};
@@ -20,8 +21,8 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use super::destination;
-use super::state::{State, Ways, unix_nanos};
-use crate::cmd::config::schema::{Config, ContentPlace, Names, Signal};
+use super::state::{Exported, State, Ways, unix_nanos};
+use crate::cmd::config::schema::{Config, ContentPlace, Names, Signal, Temporality};
 
 /// Everything that takes records, running.
 #[derive(Debug)]
@@ -156,6 +157,7 @@ impl Exporters {
             client: client(destination)?,
             interval: config.otlp.metrics_interval.0.max(Duration::from_secs(1)),
             own: own_resource(config),
+            is_delta: config.otlp.temporality == Temporality::Delta,
             closing: Arc::clone(&self.closing),
             state: Arc::clone(&self.state),
         };
@@ -220,6 +222,8 @@ struct Measuring {
     client: Client,
     interval: Duration,
     own: Vec<(String, String)>,
+    /// A number counts from the last export that was taken.
+    is_delta: bool,
     closing: Arc<Notify>,
     state: Arc<State>,
 }
@@ -233,12 +237,21 @@ impl Measuring {
                 .await
                 .is_ok();
             let now_unix_nanos = unix_nanos();
+            let before = self.state.exported().clone();
             let period = Period {
-                started_unix_nanos: self.state.metrics().started_unix_nanos(),
+                started_unix_nanos: before.at_unix_nanos,
+                is_delta: self.is_delta,
                 now_unix_nanos,
                 last_unix_nanos,
             };
-            let request = measure::request(&self.state.families(), &self.own, period);
+            let families = self.state.families();
+            let request = match self.is_delta {
+                true => {
+                    let since = since_then(&families, &before.families);
+                    measure::request(&since, &self.own, period)
+                }
+                false => measure::request(&families, &self.own, period),
+            };
             match self.client.post(request).await {
                 Ok(Accepted { refused }) => {
                     self.tally.sent(1);
@@ -248,6 +261,12 @@ impl Measuring {
                         );
                     }
                     (last_unix_nanos, failed) = (now_unix_nanos, false);
+                    if self.is_delta {
+                        *self.state.exported() = Exported {
+                            families,
+                            at_unix_nanos: now_unix_nanos,
+                        };
+                    }
                 }
                 Err(failure) => {
                     self.tally.failed();

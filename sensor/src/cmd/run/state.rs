@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use llmtap::engine::Counters;
 use llmtap::export::metrics::health::{Kernel, Process, Traffic};
 use llmtap::export::metrics::{Bounds, Family, Health, Metrics};
 use llmtap::export::otlp::{Lane, LaneStatus, Tally};
@@ -22,6 +23,7 @@ pub struct State {
     ways: Mutex<Ways>,
     /// What was counted of ways out that were replaced.
     past: Mutex<Past>,
+    exported: Mutex<Exported>,
     started: Instant,
     /// When the loop last went round, in milliseconds since the start.
     last_turn: AtomicU64,
@@ -34,6 +36,14 @@ pub struct Ways {
     pub workers: Vec<Gauge>,
     pub lanes: Vec<Arc<Lane>>,
     pub metrics: Option<Arc<Tally>>,
+}
+
+/// From what on numbers count in the next export: from the start, or where that is wanted from
+/// the last one.
+#[derive(Clone, Debug)]
+pub struct Exported {
+    pub families: Vec<Family>,
+    pub at_unix_nanos: u64,
 }
 
 /// By name.
@@ -85,11 +95,16 @@ const LIVELY: Duration = Duration::from_secs(30);
 
 impl State {
     pub fn new(bounds: Bounds) -> Self {
+        let started_unix_nanos = unix_nanos();
         Self {
-            metrics: Mutex::new(Metrics::new(bounds, unix_nanos())),
+            metrics: Mutex::new(Metrics::new(bounds)),
             health: Mutex::default(),
             ways: Mutex::default(),
             past: Mutex::default(),
+            exported: Mutex::new(Exported {
+                families: Vec::new(),
+                at_unix_nanos: started_unix_nanos,
+            }),
             started: Instant::now(),
             last_turn: AtomicU64::new(0),
             ready: AtomicBool::new(false),
@@ -98,6 +113,10 @@ impl State {
 
     pub fn metrics(&self) -> MutexGuard<'_, Metrics> {
         lock(&self.metrics)
+    }
+
+    pub fn exported(&self) -> MutexGuard<'_, Exported> {
+        lock(&self.exported)
     }
 
     pub fn set_ways_out(&self, ways: Ways) {
@@ -153,10 +172,31 @@ impl State {
             refused_exchanges: counters.refused_exchanges,
         };
         let kernel: Kernel = source.kernel();
+        let faults = faults(&counters, pipeline.ambiguous());
         let mut health = lock(&self.health);
+        health.faults = faults;
         health.traffic = traffic;
         health.kernel = kernel;
     }
+}
+
+/// Of connections and contents that are over.
+fn faults(counters: &Counters, ambiguous: u64) -> Vec<(&'static str, &'static str, u64)> {
+    let (http, content) = (&counters.http, &counters.content);
+    vec![
+        ("http", "refused_heads", http.refused_heads),
+        ("http", "lost_framing", http.lost_framing),
+        ("http", "unpaired", http.unpaired),
+        ("http2", "unknown_fields", http.http2.unknown_fields),
+        ("http2", "cut_blocks", http.http2.cut_blocks),
+        ("http2", "lost_sync", http.http2.lost_sync),
+        ("http2", "evicted_streams", http.http2.evicted_streams),
+        ("content", "undecodable", content.undecodable),
+        ("content", "inflated", content.inflated),
+        ("content", "oversized", content.oversized),
+        ("content", "malformed", content.malformed),
+        ("enrich", "ambiguous_parent", ambiguous),
+    ]
 }
 
 impl Told for State {

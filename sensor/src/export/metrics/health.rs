@@ -10,6 +10,8 @@ use crate::export::worker::WorkerStatus;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Health {
     pub traffic: Traffic,
+    /// Room, what was wrong there, how often.
+    pub faults: Vec<(&'static str, &'static str, u64)>,
     pub kernel: Kernel,
     pub workers: Vec<(&'static str, WorkerStatus)>,
     pub lanes: Vec<(&'static str, LaneStatus)>,
@@ -34,6 +36,9 @@ pub struct Traffic {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Kernel {
     pub images: u64,
+    /// Probes in place, and those that could not be set.
+    pub probes: u64,
+    pub unset: u64,
     /// Of those: plaintext came, and what came was none.
     pub verified: u64,
     pub withdrawn: u64,
@@ -77,6 +82,17 @@ impl Families {
         });
     }
 
+    fn faults(&mut self, faults: &[(&'static str, &'static str, u64)]) {
+        let series = faults.iter().map(|(room, fault, count)| {
+            let labels = vec![("room", Box::from(*room)), ("fault", Box::from(*fault))];
+            (labels, Value::Number(number(*count)))
+        });
+        self.0.push(Family {
+            metric: names::FAULTS,
+            series: series.collect(),
+        });
+    }
+
     fn one(&mut self, metric: Metric, count: u64) {
         self.add(metric, [("", "", count)]);
     }
@@ -85,6 +101,18 @@ impl Families {
 impl Health {
     pub fn families(&self) -> Vec<Family> {
         let mut out = Families::default();
+        self.rooms(&mut out);
+        self.probes(&mut out);
+        self.ways_out(&mut out);
+        out.one(names::MEMORY, self.process.memory_bytes);
+        out.0.push(Family {
+            metric: names::CPU,
+            series: vec![(Vec::new(), Value::Number(self.process.cpu_seconds))],
+        });
+        out.0
+    }
+
+    fn rooms(&self, out: &mut Families) {
         let Traffic {
             events,
             bytes,
@@ -93,8 +121,8 @@ impl Health {
             exchanges,
             calls,
             connections,
-            evicted,
-            refused_exchanges,
+            evicted: _,
+            refused_exchanges: _,
         } = self.traffic;
         out.one(names::EVENTS, events);
         out.add(
@@ -105,9 +133,14 @@ impl Health {
         out.one(names::EXCHANGES, exchanges);
         out.one(names::CALLS, calls);
         out.one(names::CONNECTIONS, connections);
-        out.one(names::IMAGES, self.kernel.images);
+        out.faults(&self.faults);
+    }
+
+    fn probes(&self, out: &mut Families) {
         let Kernel {
-            images: _,
+            images,
+            probes,
+            unset,
             verified,
             withdrawn,
             refused,
@@ -118,21 +151,20 @@ impl Health {
             releases,
             taken_back,
         } = self.kernel;
-        out.add(
-            names::HOOKED,
-            [
-                ("state", "verified", verified),
-                ("state", "withdrawn", withdrawn),
-            ],
-        );
+        out.one(names::IMAGES, images);
+        let states = [("state", "attached", probes), ("state", "failed", unset)];
+        out.add(names::PROBES, states);
+        let judged = [
+            ("state", "verified", verified),
+            ("state", "withdrawn", withdrawn),
+        ];
+        out.add(names::HOOKED, judged);
         out.one(names::RELEASED, released);
-        out.add(
-            names::RELEASES,
-            [
-                ("change", "released", releases),
-                ("change", "taken_back", taken_back),
-            ],
-        );
+        let changes = [
+            ("change", "released", releases),
+            ("change", "taken_back", taken_back),
+        ];
+        out.add(names::RELEASES, changes);
         out.add(
             names::RECORD_LOSS,
             [
@@ -140,17 +172,10 @@ impl Health {
                 ("reason", "unreadable", unreadable),
                 ("reason", "untracked", untracked),
                 ("reason", "process_news", processes),
-                ("reason", "connections", evicted),
-                ("reason", "exchanges", refused_exchanges),
+                ("reason", "connections", self.traffic.evicted),
+                ("reason", "exchanges", self.traffic.refused_exchanges),
             ],
         );
-        self.ways_out(&mut out);
-        out.one(names::MEMORY, self.process.memory_bytes);
-        out.0.push(Family {
-            metric: names::CPU,
-            series: vec![(Vec::new(), Value::Number(self.process.cpu_seconds))],
-        });
-        out.0
     }
 
     fn ways_out(&self, out: &mut Families) {
@@ -159,6 +184,8 @@ impl Health {
         let of_workers = workers().map(|(name, s)| ("exporter", *name, s.waiting));
         let of_lanes = lanes().map(|(name, s)| ("exporter", *name, s.waiting.messages));
         out.add(names::QUEUED, of_workers.chain(of_lanes));
+        let bytes = lanes().map(|(name, s)| ("exporter", *name, s.waiting.bytes));
+        out.add(names::WAITING, bytes);
         let of_workers = workers().map(|(name, s)| ("exporter", *name, s.dropped + s.failed));
         let of_lanes = lanes().map(|(name, s)| ("exporter", *name, s.waiting.dropped + s.refused));
         out.add(names::DROPPED, of_workers.chain(of_lanes));

@@ -29,7 +29,6 @@ pub const SERVICE: &str = "service.name";
 pub struct Metrics {
     store: Store,
     in_flight: HashMap<CallId, Labels>,
-    started_unix_nanos: u64,
 }
 
 /// Calls in flight that are told apart; more are not counted.
@@ -42,22 +41,16 @@ struct OfCall<'a> {
 }
 
 impl Metrics {
-    pub fn new(bounds: Bounds, started_unix_nanos: u64) -> Self {
+    pub fn new(bounds: Bounds) -> Self {
         Self {
             store: Store::new(bounds),
             in_flight: HashMap::new(),
-            started_unix_nanos,
         }
     }
 
     /// What is known already stays.
     pub fn set_bounds(&mut self, bounds: Bounds) {
         self.store.set_bounds(bounds);
-    }
-
-    /// Since when everything is counted.
-    pub fn started_unix_nanos(&self) -> u64 {
-        self.started_unix_nanos
     }
 
     pub fn families(&self) -> Vec<Family> {
@@ -275,7 +268,7 @@ mod tests {
             values: 10,
             series: 10,
         };
-        Metrics::new(bounds, 1)
+        Metrics::new(bounds)
     }
 
     fn histogram(metrics: &Metrics, name: &str) -> Option<series::Histogram> {

@@ -66,6 +66,50 @@ pub struct Store {
     overflow: BTreeMap<&'static str, u64>,
 }
 
+/// What came to be in `families` since they were `then`. What comes and goes is as it is now.
+pub fn since_then(families: &[Family], then: &[Family]) -> Vec<Family> {
+    let before: HashMap<_, _> = then
+        .iter()
+        .flat_map(|family| {
+            let series = family.series.iter();
+            series.map(|(labels, value)| ((family.metric.name, labels), value))
+        })
+        .collect();
+    let since = |family: &Family| {
+        let grows = !matches!(family.metric.kind, Kind::UpDown | Kind::Gauge);
+        let series = family.series.iter().map(|(labels, value)| {
+            let before = before.get(&(family.metric.name, labels));
+            let value = match before.filter(|_| grows) {
+                Some(before) => value.minus(before),
+                None => value.clone(),
+            };
+            (labels.clone(), value)
+        });
+        Family {
+            metric: family.metric,
+            series: series.collect(),
+        }
+    };
+    families.iter().map(since).collect()
+}
+
+impl Value {
+    fn minus(&self, before: &Self) -> Self {
+        match (self, before) {
+            (Self::Number(now), Self::Number(before)) => Self::Number((now - before).max(0.0)),
+            (Self::Histogram(now), Self::Histogram(before)) => {
+                let counts = now.counts.iter().zip(&before.counts);
+                Self::Histogram(Histogram {
+                    counts: counts.map(|(now, b)| now.saturating_sub(*b)).collect(),
+                    sum: (now.sum - before.sum).max(0.0),
+                    exemplars: now.exemplars.clone(),
+                })
+            }
+            (now, _) => now.clone(),
+        }
+    }
+}
+
 impl Histogram {
     fn new(bounds: &[f64]) -> Self {
         Self {
@@ -238,6 +282,28 @@ mod tests {
         assert_eq!(histogram.counts, [2, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1]);
         assert_eq!(histogram.count(), 5);
         assert!((histogram.sum - 5.121).abs() < 1e-9);
+    }
+
+    #[test]
+    fn since_then_only_what_grows_is_less() {
+        let mut store = store(9, 9);
+        store.add(COST, &[("model", "a")], 1.5, None);
+        store.add(SERVER_PER_TOKEN, &[], 0.02, None);
+        store.add(names::IN_FLIGHT, &[], 3.0, None);
+        let then = store.families();
+        store.add(COST, &[("model", "a")], 0.25, None);
+        store.add(COST, &[("model", "b")], 2.0, None);
+        store.add(SERVER_PER_TOKEN, &[], 2.6, None);
+        let since = since_then(&store.families(), &then);
+        assert_eq!(number(&since, COST.name, "a"), Some(&Value::Number(0.25)));
+        assert_eq!(number(&since, COST.name, "b"), Some(&Value::Number(2.0)));
+        let of = |name: &str| since.iter().find(|f| f.metric.name == name).unwrap();
+        assert_eq!(of(names::IN_FLIGHT.name).series[0].1, Value::Number(3.0));
+        let Value::Histogram(histogram) = &of(SERVER_PER_TOKEN.name).series[0].1 else {
+            panic!("no histogram");
+        };
+        assert_eq!((histogram.count(), histogram.counts[13]), (1, 1));
+        assert!((histogram.sum - 2.6).abs() < 1e-9);
     }
 
     #[test]

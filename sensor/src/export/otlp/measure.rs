@@ -23,7 +23,10 @@ use crate::export::semconv::metrics::{Kind, Metric};
 /// The moments that a request tells of.
 #[derive(Clone, Copy, Debug)]
 pub struct Period {
+    /// Since when numbers count.
     pub started_unix_nanos: u64,
+    /// That is the time of the export before, and not of the start.
+    pub is_delta: bool,
     pub now_unix_nanos: u64,
     /// Exemplars from before were told already.
     pub last_unix_nanos: u64,
@@ -77,6 +80,10 @@ fn service(labels: &Labels) -> Option<&str> {
 
 fn encoded(metric: &Metric, series: &[&(Labels, Value)], period: Period) -> ProtoMetric {
     let cumulative = AggregationTemporality::Cumulative as i32;
+    let temporality = match period.is_delta {
+        true => AggregationTemporality::Delta as i32,
+        false => cumulative,
+    };
     let numbers = || {
         let number = |(labels, value): &&(Labels, Value)| match value {
             Value::Number(value) => Some(number_point(labels, *value, period)),
@@ -94,7 +101,7 @@ fn encoded(metric: &Metric, series: &[&(Labels, Value)], period: Period) -> Prot
             };
             metric::Data::Histogram(ProtoHistogram {
                 data_points: series.iter().filter_map(point).collect(),
-                aggregation_temporality: cumulative,
+                aggregation_temporality: temporality,
             })
         }
         Kind::Gauge => metric::Data::Gauge(Gauge {
@@ -102,7 +109,11 @@ fn encoded(metric: &Metric, series: &[&(Labels, Value)], period: Period) -> Prot
         }),
         Kind::Counter | Kind::UpDown => metric::Data::Sum(Sum {
             data_points: numbers(),
-            aggregation_temporality: cumulative,
+            // What comes and goes has no other.
+            aggregation_temporality: match metric.kind {
+                Kind::UpDown => cumulative,
+                _ => temporality,
+            },
             is_monotonic: metric.kind == Kind::Counter,
         }),
     };
@@ -180,7 +191,7 @@ mod tests {
             values: 9,
             series: 9,
         };
-        let mut metrics = Metrics::new(bounds, 5);
+        let mut metrics = Metrics::new(bounds);
         for service in ["shop", "cart"] {
             metrics.observe(&record(|call, origin| {
                 origin.service = Some(service.into());
@@ -190,6 +201,7 @@ mod tests {
         let own = [(SERVICE.to_owned(), "llmtap".to_owned())];
         let period = Period {
             started_unix_nanos: 5,
+            is_delta: false,
             now_unix_nanos: u64::MAX,
             last_unix_nanos: 0,
         };

@@ -169,6 +169,11 @@ pub const BYTES: Metric = counter(
 pub const LOST: Metric = counter("llmtap.lost", "By", "Bytes of traffic that were lost.");
 pub const CALLS: Metric = counter("llmtap.calls", "{call}", "Calls that have ended.");
 pub const EXCHANGES: Metric = counter("llmtap.exchanges", "{exchange}", "HTTP exchanges followed.");
+pub const FAULTS: Metric = counter(
+    "llmtap.faults",
+    "{fault}",
+    "What traffic did against the rules or could not be told of it, by the room that met it.",
+);
 pub const CONNECTIONS: Metric = gauge(
     "llmtap.connections",
     "{connection}",
@@ -178,6 +183,11 @@ pub const IMAGES: Metric = gauge(
     "llmtap.images",
     "{file}",
     "Files whose TLS functions are probed.",
+);
+pub const PROBES: Metric = gauge(
+    "llmtap.probes",
+    "{probe}",
+    "Probes in place, and those that could not be set.",
 );
 pub const HOOKED: Metric = gauge(
     "llmtap.images.judged",
@@ -203,6 +213,11 @@ pub const QUEUED: Metric = gauge(
     "llmtap.export.queued",
     "{record}",
     "Records and messages that wait, by way out.",
+);
+pub const WAITING: Metric = gauge(
+    "llmtap.export.waiting",
+    "By",
+    "Bytes of messages that wait for a collector, by way out.",
 );
 pub const DROPPED: Metric = counter(
     "llmtap.export.dropped",
