@@ -104,6 +104,42 @@ mod tests {
         }
     }
 
+    /// What tells a secret may come long before it, or be cut itself.
+    #[test]
+    fn cuts_let_no_secret_through() {
+        let prose = "and this is what people say before and after they tell what they should not, ";
+        let texts = [
+            ("my password is Tr0ub4dor&3, ok?", "0ub4d"),
+            ("DB_PASSWORD=hunter2hunter2 is set", "ter2h"),
+            ("password: \"correct horse battery staple\" it is", "orse b"),
+            ("postgres://shop:s3cr3tw0rd@db.example/shop", "cr3tw"),
+            ("Authorization: Bearer abcdef0123456789", "f0123"),
+            ("Cookie: session=abc123def; theme=dark\n", "c123d"),
+            (
+                "-----BEGIN PRIVATE KEY-----\n  MIIEvAIBADANBgkq\n  hkiG9w0BAQ==\n-----END PRIVATE KEY-----",
+                "iG9w0",
+            ),
+            (
+                "-----BEGIN PRIVATE KEY----- MIIEvAIBADANBgkq hkiG9w0BAQ==",
+                "iG9w0",
+            ),
+            ("card 4111 1111 1111 1111 12/27", "1111 1"),
+        ];
+        for (text, secret) in texts {
+            let text = format!("{}{text}{}", prose.repeat(2), prose.repeat(3));
+            for piece in 1..60 {
+                let mut stream = TextStream::new(Content::Redacted);
+                let pieces = text.as_bytes().chunks(piece);
+                let mut shown: String = pieces
+                    .map(|piece| stream.push(std::str::from_utf8(piece).unwrap()))
+                    .collect();
+                shown.push_str(&stream.finish());
+                assert!(!shown.contains(secret), "{piece}: {shown}");
+                assert!(shown.ends_with(prose.trim_start()), "{piece}: {shown}");
+            }
+        }
+    }
+
     #[test]
     fn off_shows_nothing_and_full_all_at_once() {
         assert_eq!(streamed(Content::Off, 7), "");

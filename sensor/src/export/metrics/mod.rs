@@ -306,6 +306,21 @@ mod tests {
     }
 
     #[test]
+    fn durations_have_what_went_wrong_and_tokens_have_not() {
+        let mut metrics = metrics();
+        metrics.observe(&record(|call, _| {
+            call.error = Some(crate::llm::call::Failure {
+                kind: "429".into(),
+                message: None,
+            });
+        }));
+        let of = |name: &str| labels(&metrics, name).contains("error.type=429");
+        assert!(of("gen_ai.client.operation.duration"));
+        assert!(!of("gen_ai.client.token.usage"));
+        assert!(!of("gen_ai.client.operation.time_to_first_chunk"));
+    }
+
+    #[test]
     fn unknown_tokens_are_not_counted() {
         let mut metrics = metrics();
         metrics.observe(&record(|call, _| call.usage = Default::default()));

@@ -3,6 +3,7 @@
 //! In: a spool. Out: export requests, one at a time, oldest first. What the collector
 //! cannot take now stays in the spool; what it never will is given up, and counted.
 
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -114,7 +115,7 @@ impl Lane {
                 Err(failure) => {
                     self.tally.failed();
                     let pause = outage.pause(self.name, &failure, self.status().waiting);
-                    let _ = timeout(pause, self.closed()).await;
+                    let _ = timeout(apart(pause), self.closed()).await;
                 }
             }
         }
@@ -201,6 +202,12 @@ fn of_disk(error: std::io::Error) -> Failure {
         why: format!("the spool cannot be read: {error}"),
         after: None,
     }
+}
+
+/// Somewhat longer, each time otherwise: many of us may have lost the same collector.
+fn apart(pause: Duration) -> Duration {
+    let random = RandomState::new().build_hasher().finish() & 0xff;
+    pause.saturating_add(pause / 1024 * u32::try_from(random).unwrap_or_default())
 }
 
 impl Tally {
@@ -339,6 +346,14 @@ mod tests {
             }
         }
         assert!(requests < 250, "{requests}");
+    }
+
+    #[test]
+    fn pauses_differ_and_are_not_shorter() {
+        let pause = Duration::from_secs(8);
+        let all: Vec<Duration> = (0..64).map(|_| apart(pause)).collect();
+        assert!(all.iter().all(|p| (8..10).contains(&p.as_secs())));
+        assert!(all.iter().any(|p| *p != all[0]));
     }
 
     #[test]

@@ -112,6 +112,32 @@ mod tests {
     }
 
     #[test]
+    fn every_kind_of_owner_has_its_name() {
+        for (kind, name) in [
+            ("ReplicaSet", "k8s.replicaset.name"),
+            ("Deployment", "k8s.deployment.name"),
+            ("StatefulSet", "k8s.statefulset.name"),
+            ("DaemonSet", "k8s.daemonset.name"),
+            ("Job", "k8s.job.name"),
+            ("CronJob", "k8s.cronjob.name"),
+        ] {
+            let record = record(|_, origin| {
+                origin.workload = Some(Arc::new(Workload {
+                    owners: vec![(kind.into(), "shop".into())],
+                    labels: vec![("app".into(), "a".into())],
+                    annotations: vec![("team".into(), "b".into())],
+                    ..Workload::default()
+                }));
+            });
+            let resource = resource(&record);
+            let names: Vec<&str> = resource.iter().map(|(name, _)| name).collect();
+            for name in [name, "k8s.pod.label.app", "k8s.pod.annotation.team"] {
+                assert!(names.contains(&name), "{name}: {names:?}");
+            }
+        }
+    }
+
+    #[test]
     fn the_other_end_in_the_cluster_is_named() {
         let at = |address: &str| peer_of(|call, _| call.server.address = Some(address.into()));
         for address in [

@@ -9,7 +9,7 @@ use regex::Regex;
 
 use super::{Pattern, SECRET, compile};
 
-pub(super) const PATTERNS: [Pattern; 9] = [
+pub(super) const PATTERNS: [Pattern; 10] = [
     ("[private key]", PRIVATE_KEY, always, false),
     ("[key]", KEY, is_random, false),
     ("[token]", TOKEN, is_token, false),
@@ -17,6 +17,7 @@ pub(super) const PATTERNS: [Pattern; 9] = [
     (SECRET, USER, is_literal, false),
     (SECRET, QUERY, is_random, false),
     (SECRET, WEBHOOK, is_random, false),
+    (SECRET, COMMAND, is_option, false),
     (SECRET, ASSIGNED, is_assigned, true),
     (SECRET, HINTED, is_hinted, true),
 ];
@@ -72,6 +73,13 @@ const QUERY: &str = r#"(?i-u:[?&](?:sig|signature|key|token|code|auth|secret|x-(
 const WEBHOOK: &str =
     r"(?:hooks\.slack\.com/[a-z]+/|discord(?:app)?\.com/api/webhooks/[0-9]+/)([A-Za-z0-9/_-]{8,})";
 
+/// Options of a few programs: `curl -u jo:hunter2`, `mysql -phunter2`.
+const COMMAND: &str = r#"(?x)(?-u:\b)(?:
+    curl(?-u:\b)[^\r\n]{0,120}?\x20(?:-u|--user)[\x20=]?\\?["']?[^\x20\t\r\n:"']{1,64}:
+  | (?:mysql|mysqldump|mariadb|sshpass)(?-u:\b)[^\r\n]{0,120}?\x20-p
+  | redis-cli(?-u:\b)[^\r\n]{0,120}?\x20-a\x20
+)([^\x20\t\r\n"'`;)\\]{4,256})"#;
+
 /// Names of what authenticates. What stands before them in one word, as in
 /// `AWS_SECRET_ACCESS_KEY`, is not looked at.
 macro_rules! names {
@@ -105,7 +113,7 @@ macro_rules! value {
 const ASSIGNED: &str = concat!(
     "(?:(?i-u:",
     names!(),
-    r#")(?:\\?["'`]?\]?[ \t]{0,8}(?:=>|:=|={1,2}|:)[ \t]{0,8}|>|[ ]is[ ])"#,
+    r#")(?:\\?["'`]?\]?[ \t]{0,8}(?:=>|:=|={1,3}|:)[ \t]{0,8}|>|[ ]is[ ])"#,
     "|--(?:[a-z]{1,12}-){0,3}(?:password|token|secret|api-key)[ ])",
     value!()
 );
@@ -114,7 +122,7 @@ const ASSIGNED: &str = concat!(
 const HINTED: &str = concat!(
     r"(?i-u:\b",
     hints!(),
-    r#")\\?["'`]?\]?[ \t]{0,8}(?:=>|:=|={1,2}|:)[ \t]{0,8}"#,
+    r#")\\?["'`]?\]?[ \t]{0,8}(?:=>|:=|={1,3}|:)[ \t]{0,8}"#,
     value!()
 );
 
@@ -190,8 +198,11 @@ fn is_random(text: &str, found: Range<usize>) -> Option<Range<usize>> {
     looks_random(text.get(found.clone())?).then_some(found)
 }
 
+/// As `a=b; c=d` is.
 fn has_pairs(text: &str, found: Range<usize>) -> Option<Range<usize>> {
-    text.get(found.clone())?.contains('=').then_some(found)
+    let (name, _) = text.get(found.clone())?.split_once('=')?;
+    let is_name = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    (!name.is_empty() && name.bytes().all(is_name)).then_some(found)
 }
 
 /// No name of a variable or a place for a value.
@@ -210,10 +221,22 @@ fn is_token(text: &str, found: Range<usize>) -> Option<Range<usize>> {
     (is_pair || looks_random(token)).then_some(found)
 }
 
+/// No port.
+fn is_option(text: &str, found: Range<usize>) -> Option<Range<usize>> {
+    let value = text.get(found.clone())?;
+    let is_number = value.bytes().all(|b| b.is_ascii_digit());
+    (!is_number && is_value(value, false)).then_some(found)
+}
+
 fn is_assigned(text: &str, found: Range<usize>) -> Option<Range<usize>> {
     let found = up_to_next_pair(text, found)?;
     let (before, value) = (text.get(..found.start)?, text.get(found.clone())?);
     let is_quoted = before.ends_with(['"', '\'']);
+    // A tag ends, and then something is quoted.
+    let tag = before.strip_suffix(['"', '\'']).unwrap_or_default();
+    if tag.ends_with('>') && !tag.ends_with("=>") {
+        return None;
+    }
     // Of a sentence the end is no part of what it tells.
     let value = value.trim_end_matches(['.', '!', '?', ':']);
     let is_prose = before.ends_with(" is ") && value.len() < 6;
@@ -243,7 +266,11 @@ fn is_lower(text: &str) -> bool {
 /// Whether what is given a telling name is a value: no place for one, no word for none,
 /// no path to it, and outside of quotes no expression.
 fn is_value(value: &str, is_quoted: bool) -> bool {
-    let plain = value.trim();
+    let plain = value.trim().trim_start_matches(['&', '*']);
+    let says_something = |c: char| c.is_ascii_alphanumeric() || !c.is_ascii();
+    if !plain.contains(says_something) {
+        return false;
+    }
     let fillers = |b| matches!(b, b'*' | b'.' | b'-' | b'_' | b'x' | b'X');
     let is_place = plain.starts_with(['$', '<', '{', '[', '%']) || plain.bytes().all(fillers);
     let is_word = NO_VALUES

@@ -79,6 +79,18 @@ fn values_of_telling_names_are_masked_and_the_names_stay() {
             "my password is Tr0ub4dor&3, ok?",
             "my password is [secret], ok?",
         ),
+        (
+            "if (password === 'letmein')",
+            "if (password === '[secret]')",
+        ),
+        (
+            "curl -s -u admin:S3cr3tPw https://x.example/api",
+            "curl -s -u admin:[secret] https://x.example/api",
+        ),
+        (
+            "mysql -u root -pS3cr3t! -h db",
+            "mysql -u root -p[secret] -h db",
+        ),
         ("the passphrase is swordfish", "the passphrase is [secret]"),
         (
             r#"{\"client_secret\": \"a1b2c3\", \"x\": 1}"#,
@@ -175,10 +187,13 @@ fn ordinary_text_is_left_alone() {
         "npm_config_registry_url and hf_hub_download_with_retries",
         "client = OpenAI(api_key=os.environ[\"OPENAI_API_KEY\"])",
         "password = getpass.getpass()",
+        "docker run -u 1000:1000 a; psql -p 5432; mysql --port=3306 -P3306 -p3306",
         "login(user=user, password=password)",
         "if self.password == settings.password: return",
         "def connect(host: str, password: str = None):",
         r#"{"password": {"type": "string"}, "api_key": "string"}"#,
+        "const PRIVATE_KEY: &str = r\"x\"; const COOKIE: &str = \"a=b\";",
+        r#"["<input type=password>", "password is ", "password:", "and so on"]"#,
         "PASSWORD=${DB_PASSWORD} PWD=/home/jo",
         "password_file: /run/secrets/db, private_key: /etc/ssl/key.pem",
         "max_tokens: 4096, total_tokens=1234567, next_page_token: CAUQAA",
@@ -282,11 +297,65 @@ fn long_hostile_text_is_handled() {
         "+1 ",
         "01 ",
         "cookie:",
+        "curl ",
+        "mysql -",
         "eyJaaaaaaaa.",
         "[[\"\\",
         "\u{e9}\u{2028}",
     ] {
         let text = piece.repeat(200_000 / piece.len());
         mask(&text);
+    }
+}
+
+/// Pieces of what rules look for, in any order: what the fuzzer would take long to find.
+#[test]
+fn laws_hold_for_pieces_of_finds() {
+    const PIECES: [&str; 32] = [
+        "password",
+        "api_key",
+        "token",
+        " is ",
+        " = ",
+        ": ",
+        "=",
+        "\"",
+        "'",
+        "\\n",
+        "\n",
+        " ",
+        ",",
+        "sk-",
+        "Bearer ",
+        "Zk3jTq0aB1cD2eF3gH4i",
+        "hunter2",
+        "-----BEGIN PRIVATE KEY-----",
+        "-----END PRIVATE KEY-----",
+        "://a:",
+        "@",
+        "example.org",
+        "4111 1111 1111 1111",
+        "12/27",
+        "GB82 WEST 1234 5698 7654 32",
+        "+49 30 901820",
+        "0",
+        "{",
+        "}",
+        "[",
+        "]",
+        "\u{e9}",
+    ];
+    let mut state = 1_u64;
+    let mut next = || {
+        // Knuth's constants for a linear congruence.
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize
+    };
+    for _ in 0..2_000 {
+        let count = 1 + next() % 24;
+        let text: String = (0..count).map(|_| PIECES[next() % PIECES.len()]).collect();
+        crate::redact::fuzz::text(text.as_bytes());
     }
 }
