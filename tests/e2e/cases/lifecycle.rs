@@ -1,10 +1,14 @@
 //! The sensor comes and goes; the processes it looks at must not notice.
 
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use llmtap_e2e::{PATIENCE, Scene, Tap, traces};
 
 use crate::{compare, matched};
+
+/// Between two looks: spinning would take the processor from what is waited for.
+const PAUSE: Duration = Duration::from_millis(10);
 
 #[test]
 fn attaches_amid_a_connection() {
@@ -44,7 +48,7 @@ fn killed_amid_traffic() {
     let busy = scene.python("openai_async", 20).fields(fields).start();
     tap.calls(0, |_| true);
     while scene.server.exchanges().len() < 21 {
-        std::thread::yield_now();
+        thread::sleep(PAUSE);
     }
     tap.kill();
     let replies = busy.finish();
@@ -73,7 +77,7 @@ fn until(what: &str, done: impl Fn() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !done() {
         assert!(Instant::now() < deadline, "waited in vain until {what}");
-        std::thread::yield_now();
+        thread::sleep(PAUSE);
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use llmtap_e2e::{Client, PATIENCE, Running, Scene, Tap, script, traces, variable};
 use serde_json::Value;
@@ -90,7 +90,8 @@ fn until(what: &str, mut done: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !done() {
         assert!(Instant::now() < deadline, "waited in vain until {what}");
-        thread::yield_now();
+        // Spinning would take what it waits for its processor.
+        thread::sleep(Duration::from_millis(10));
     }
 }
 
@@ -103,7 +104,8 @@ fn a_busy_server_without_calls_is_bare_until_it_connects_to_a_model() {
     let scene = Scene::new();
     let mut busy = Busy::new(&scene);
     let pid = busy.pid();
-    let tap = Tap::tail(&["--release-idle", "1s"]);
+    // Long enough to look at it before.
+    let tap = Tap::tail(&["--release-idle", "4s"]);
     assert!(!is_bare(pid), "there are probes at first");
     tap.says(&format!("process {pid} is released"));
     until("its memory is as it was", || is_bare(pid));

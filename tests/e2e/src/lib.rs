@@ -41,4 +41,4 @@ pub use tap::Tap;
 use std::time::Duration;
 
 /// How long anything may take; nothing is measured by it.
-pub const PATIENCE: Duration = Duration::from_secs(25);
+pub const PATIENCE: Duration = Duration::from_secs(60);
