@@ -32,6 +32,8 @@ pub struct Block {
     pub cut: bool,
     /// Its fields contradict each other.
     contradicts: bool,
+    /// Some of them came from the dynamic table.
+    dynamic: bool,
     size: usize,
 }
 
@@ -40,10 +42,10 @@ impl Block {
     ///
     /// A head that makes no sense shows that the dynamic table is not what the sender
     /// has (bytes went missing that nobody counted). Then the table is given up, and
-    /// with it what the block took from it.
+    /// with it what the block took from it. One that took nothing from it shows nothing.
     pub fn decode(decoder: &mut Decoder, bytes: &[u8], cut: bool) -> Self {
         let mut block = Self::read(decoder, bytes);
-        if block.contradicts {
+        if block.contradicts && block.dynamic {
             decoder.forget();
             block = Self::read(decoder, bytes);
         }
@@ -125,6 +127,7 @@ impl Block {
             self.unknown = self.unknown.saturating_add(1);
             return;
         };
+        self.dynamic |= dynamic;
         let size = name.len().saturating_add(value.len()).saturating_add(32);
         self.size = self.size.saturating_add(size);
         if self.size > MOST {
@@ -183,15 +186,10 @@ fn is_coded(value: &str) -> bool {
     value.split(',').map(str::trim_ascii).all(is_coding)
 }
 
-/// Fields whose values have to agree, should there be more than one.
+/// Fields whose values have to agree, should there be more than one. Of `user-agent` some
+/// clients send a second, of the library below them.
 fn is_singular(name: &str) -> bool {
-    const NAMES: [&str; 5] = [
-        "content-type",
-        "content-length",
-        "date",
-        "user-agent",
-        "host",
-    ];
+    const NAMES: [&str; 4] = ["content-type", "content-length", "date", "host"];
     NAMES.contains(&name)
 }
 
@@ -220,5 +218,25 @@ mod tests {
             (block.unknown, block.fields.coding().as_deref()),
             (0, Some("foo"))
         );
+    }
+
+    #[test]
+    fn fields_that_are_sent_twice_are_no_sign_of_a_lost_table() {
+        let mut decoder = Decoder::new();
+        for (name, pair) in [
+            ("user-agent", &b"\x83\x87\x44\x02/a\x7a\x01x\x7a\x01y"[..]),
+            // Sent as they are, they speak for themselves.
+            ("content-type", &b"\x83\x87\x44\x02/b\x5f\x01x\x5f\x01y"[..]),
+        ] {
+            let block = Block::decode(&mut decoder, pair, false);
+            let values: Vec<_> = block.fields.all(name).collect();
+            assert_eq!((values, block.unknown), (vec!["x", "y"], 0), "{name}");
+        }
+        // The first path is the oldest of six entries.
+        let block = Block::decode(&mut decoder, b"\x83\x87\xc3", false);
+        assert_eq!((block.path.as_deref(), block.unknown), (Some("/a"), 0));
+        // `user-agent`, from the table: both values again.
+        let block = Block::decode(&mut decoder, b"\x83\x87\xc3\xc2\xc1", false);
+        assert_eq!((block.path.as_deref(), block.unknown), (Some("/a"), 0));
     }
 }
