@@ -8,6 +8,7 @@
 
 use std::str;
 
+use super::pieces::{PAYLOAD_PART, Pieces};
 use super::{MessageKind, Units};
 
 const PRELUDE: usize = 12;
@@ -22,6 +23,8 @@ pub(super) struct EventStream {
     /// The start of a message whose end has not come; while lost, the last bytes seen.
     held: Vec<u8>,
     place: Place,
+    /// The stream that payloads are pieces of, where they are.
+    pieces: Pieces,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,11 +71,12 @@ impl EventStream {
             limit,
             held: Vec::new(),
             place: Place::Message,
+            pieces: Pieces::Blank(false),
         }
     }
 
     pub fn held_bytes(&self) -> usize {
-        self.held.len()
+        self.held.len().saturating_add(self.pieces.held_bytes())
     }
 
     pub fn feed(&mut self, mut bytes: &[u8], units: &mut Units<'_>) {
@@ -88,7 +92,15 @@ impl EventStream {
 
     pub fn gap(&mut self) {
         self.held.clear();
+        self.pieces.gap();
         self.place = Place::Lost;
+    }
+
+    /// The body is over. Messages say themselves where they end, what they are pieces of
+    /// does not.
+    pub fn finish(&mut self, complete: bool, units: &mut Units<'_>) {
+        let whole = complete && self.place == Place::Message && self.held.is_empty();
+        self.pieces.finish(whole, units);
     }
 
     /// Takes a message that lies in one piece, or the start of one.
@@ -98,7 +110,7 @@ impl EventStream {
                 return bytes;
             };
             if let Some((message, rest)) = bytes.split_at_checked(prelude.total) {
-                emit(prelude, message, units);
+                self.emit(prelude, message, units);
                 return rest;
             }
         }
@@ -115,7 +127,9 @@ impl EventStream {
         self.held.extend_from_slice(piece);
         match known {
             Some(prelude) if self.held.len() == prelude.total => {
-                emit(prelude, &self.held, units);
+                let held = std::mem::take(&mut self.held);
+                self.emit(prelude, &held, units);
+                self.held = held;
                 self.held.clear();
                 self.held.shrink_to(KEPT);
             }
@@ -137,11 +151,13 @@ impl EventStream {
     fn prelude(&mut self, bytes: &[u8], units: &mut Units<'_>) -> Option<Prelude> {
         let Some(prelude) = Prelude::parse(bytes) else {
             units.faults.malformed = units.faults.malformed.saturating_add(1);
+            self.pieces.gap();
             self.place = Place::Lost;
             return None;
         };
         if prelude.total > self.limit {
             units.faults.oversized = units.faults.oversized.saturating_add(1);
+            self.pieces.gap();
             self.place = Place::Skip(prelude.total);
             return None;
         }
@@ -187,29 +203,37 @@ impl EventStream {
         self.held.drain(..extra);
         &[]
     }
+
+    /// Gives a whole message to `units`, unless its checksum is wrong.
+    fn emit(&mut self, prelude: Prelude, message: &[u8], units: &mut Units<'_>) {
+        let Some((headers, payload)) = open(prelude, message) else {
+            units.faults.malformed = units.faults.malformed.saturating_add(1);
+            self.pieces.gap();
+            return;
+        };
+        let payload = match headers.error_message {
+            Some(text) if payload.is_empty() => text.as_bytes(),
+            _ => payload,
+        };
+        match headers.message_type {
+            Some("exception") => {
+                units.unit(MessageKind::Exception, headers.exception_type, payload)
+            }
+            Some("error") => units.unit(MessageKind::Exception, headers.error_code, payload),
+            _ if headers.event_type == Some(PAYLOAD_PART) => {
+                self.pieces.feed(payload, self.limit, units);
+            }
+            _ => units.event(headers.event_type, payload),
+        }
+    }
 }
 
-/// Gives a whole message to `units`, unless its checksum is wrong.
-fn emit(prelude: Prelude, message: &[u8], units: &mut Units<'_>) {
-    let unit = || {
-        let (checked, crc) = message.split_at_checked(prelude.total.checked_sub(CRC)?)?;
-        let (headers, payload) = checked.get(PRELUDE..)?.split_at_checked(prelude.headers)?;
-        (be32(crc, 0)? == crc32fast::hash(checked)).then_some(())?;
-        Some((Headers::parse(headers)?, payload))
-    };
-    let Some((headers, payload)) = unit() else {
-        units.faults.malformed = units.faults.malformed.saturating_add(1);
-        return;
-    };
-    let payload = match headers.error_message {
-        Some(text) if payload.is_empty() => text.as_bytes(),
-        _ => payload,
-    };
-    match headers.message_type {
-        Some("exception") => units.unit(MessageKind::Exception, headers.exception_type, payload),
-        Some("error") => units.unit(MessageKind::Exception, headers.error_code, payload),
-        _ => units.event(headers.event_type, payload),
-    }
+/// The headers and the payload of a whole message; `None` where its checksum is wrong.
+fn open(prelude: Prelude, message: &[u8]) -> Option<(Headers<'_>, &[u8])> {
+    let (checked, crc) = message.split_at_checked(prelude.total.checked_sub(CRC)?)?;
+    let (headers, payload) = checked.get(PRELUDE..)?.split_at_checked(prelude.headers)?;
+    (be32(crc, 0)? == crc32fast::hash(checked)).then_some(())?;
+    Some((Headers::parse(headers)?, payload))
 }
 
 /// The headers that say what a message is.

@@ -180,8 +180,9 @@ impl Framer {
             Self::Sse(sse) => sse.finish(complete, units),
             Self::Ndjson(ndjson) => ndjson.finish(complete, units),
             Self::Grpc(grpc) => grpc.finish(units),
-            // Their units say themselves where they end.
-            Self::EventStream(_) | Self::JsonArray(_) => {}
+            Self::EventStream(stream) => stream.finish(complete, units),
+            // Its units say themselves where they end.
+            Self::JsonArray(_) => {}
             Self::Whole(_) | Self::Undecided(_) => {}
         }
     }

@@ -31,6 +31,7 @@ pub mod fuzz;
 mod grpc;
 mod json_array;
 mod ndjson;
+mod pieces;
 mod sse;
 #[cfg(test)]
 mod tests;

@@ -106,3 +106,43 @@ fn event_stream_damage_costs_what_it_hits() {
         assert_eq!(seen.units, ["chunk: one", "chunk: three"], "cut at {cut}");
     }
 }
+
+/// A message that holds a piece of another stream.
+fn part(payload: &str) -> Vec<u8> {
+    let headers = [(":event-type", "PayloadPart"), (":message-type", "event")];
+    message(&headers, payload.as_bytes())
+}
+
+#[test]
+fn payload_parts_are_pieces_of_a_stream() {
+    let cases: [&[&str]; 2] = [
+        &["data:{", "1}\n\ndata: {2}", "\n\n"],
+        &["\n {", "1}\n{", "2}"],
+    ];
+    for pieces in cases {
+        let bytes: Vec<u8> = pieces.iter().flat_map(|piece| part(piece)).collect();
+        let seen = every_cut(stream(EVENT_STREAM), &bytes);
+        assert_eq!(seen.units, ["{1}", "{2}"], "{pieces:?}");
+        assert_eq!(seen.faults, Faults::default());
+    }
+}
+
+#[test]
+fn a_lost_payload_part_costs_what_it_was_a_piece_of() {
+    let parts = ["{1}\n{9", "{2}}\n{3", "}\n"].map(part);
+    for (lost_at, left) in [
+        (0, &["{3}"][..]),
+        (1, &["{1}"][..]),
+        // Of the last no end was seen.
+        (2, &["{1}", "{9{2}}"][..]),
+    ] {
+        let segments: Vec<Segment<'_>> = (0..3)
+            .map(|at| match at == lost_at {
+                true => lost(parts[at].len() as u64),
+                false => Segment::Data(&parts[at]),
+            })
+            .collect();
+        let seen = run(stream(EVENT_STREAM)(), &segments, true);
+        assert_eq!(seen.units, left, "part {lost_at}");
+    }
+}
