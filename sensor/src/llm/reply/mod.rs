@@ -39,6 +39,8 @@ pub(super) struct Reply {
     pub(super) tokens: Tokens,
     /// Counts of the platform that serves another's model (Bedrock).
     pub(super) metered: Tokens,
+    /// The platform's counts are the ones that hold.
+    pub(super) is_metered: bool,
     pub(super) failure: Option<Failure>,
     pub(super) attributes: Attributes,
     /// The provider has said that nothing more comes.
@@ -292,15 +294,21 @@ impl Reply {
         None
     }
 
-    /// The model's own counts, and the platform's where there are none.
+    /// The model's own counts, and the platform's where there are none; or the other way
+    /// round.
     pub(super) fn usage(&self) -> Usage {
         let (told, metered) = (self.tokens.total(), self.metered.total());
+        let (first, second) = if self.is_metered {
+            (metered, told)
+        } else {
+            (told, metered)
+        };
         Usage {
-            input: told.input.or(metered.input),
-            output: told.output.or(metered.output),
-            cache_read: told.cache_read.or(metered.cache_read),
-            cache_write: told.cache_write.or(metered.cache_write),
-            reasoning: told.reasoning.or(metered.reasoning),
+            input: first.input.or(second.input),
+            output: first.output.or(second.output),
+            cache_read: first.cache_read.or(second.cache_read),
+            cache_write: first.cache_write.or(second.cache_write),
+            reasoning: first.reasoning.or(second.reasoning),
         }
     }
 

@@ -50,6 +50,7 @@ wire! {
         response_id: Raw<'a>,
         generations: Raw<'a>,
         finished: Raw<'a> = "is_finished",
+        text: Raw<'a>,
         results: Raw<'a>,
         embedding: Raw<'a> = "embedding" | "embeddings" | "embeddingsByType",
         images: Raw<'a> = "images" | "artifacts",
@@ -98,8 +99,9 @@ impl Dialect for Invoke {
 
     fn whole(&self, body: &str, reply: &mut Reply) {
         let answer: Answer<'_> = read(body);
-        answer.vendor().whole(body, reply);
-        answer.apply(reply);
+        let vendor = answer.vendor();
+        vendor.whole(body, reply);
+        answer.apply(vendor, reply);
     }
 
     fn event(&self, event: &Event<'_>, reply: &mut Reply) {
@@ -116,8 +118,9 @@ impl Dialect for Invoke {
                 name: None,
                 data: &data,
             };
-            answer.vendor().event(&inner, reply);
-            answer.apply(reply);
+            let vendor = answer.vendor();
+            vendor.event(&inner, reply);
+            answer.apply(vendor, reply);
         }
         reply.scratch = bytes;
     }
@@ -184,6 +187,8 @@ impl Answer<'_> {
             &chat::Chat
         } else if self.finished.is_some() {
             &generate::Generate
+        } else if self.text.is_string() {
+            &chat::Chat
         } else if self.images.is_list() && !self.embedding.is_some() {
             &Images
         } else if self.kind.is_some() {
@@ -194,7 +199,9 @@ impl Answer<'_> {
     }
 
     /// What Bedrock adds.
-    fn apply(&self, reply: &mut Reply) {
+    fn apply(&self, vendor: &'static dyn Dialect, reply: &mut Reply) {
+        // Cohere counts what it wraps the prompt in, which Bedrock does not bill.
+        reply.is_metered |= vendor.name().starts_with("cohere.");
         reply.recognised |= self.embedding.is_some() || self.metrics.output.0.is_some();
         if self.embedding.is_some() {
             reply.operation = Some("embeddings");

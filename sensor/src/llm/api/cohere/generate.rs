@@ -94,6 +94,9 @@ impl Dialect for Generate {
         let at = told.index.index().unwrap_or_default();
         reply.text(at, None, told.text);
         reply.finish(at, told.finish_reason);
+        for (at, generation) in told.generations.iter().enumerate() {
+            reply.text(at, None, generation.text);
+        }
         if told.response.is_some() {
             told.response.parse::<Response<'_>>().apply(reply);
         }
