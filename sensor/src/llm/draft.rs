@@ -345,22 +345,33 @@ impl Draft {
         self.streams = true;
         self.reply.reads(text.len());
         let text = text.trim_ascii();
-        if text == "[DONE]" {
-            self.reply.ended = true;
-        } else {
-            self.reconsider(text);
-            if name == Some("error")
-                && let Some(failure) = error::read(text)
-            {
-                self.reply.fail(failure);
-            }
-            if let Some(route) = &self.route {
-                let event = Event { name, data: text };
-                route.dialect.event(&event, &mut self.reply);
-            }
+        let lines = several(text);
+        if lines.is_empty() {
+            self.document(name, text);
+        }
+        for line in lines {
+            self.document(name, line);
         }
         let content = self.reply.take_progress();
         self.timing.event(at, content);
+    }
+
+    /// One document of a stream, or the mark that ends it.
+    fn document(&mut self, name: Option<&str>, text: &str) {
+        if text == "[DONE]" {
+            self.reply.ended = true;
+            return;
+        }
+        self.reconsider(text);
+        if name == Some("error")
+            && let Some(failure) = error::read(text)
+        {
+            self.reply.fail(failure);
+        }
+        if let Some(route) = &self.route {
+            let event = Event { name, data: text };
+            route.dialect.event(&event, &mut self.reply);
+        }
     }
 
     /// A dialect that was guessed may be told by the reply.
@@ -450,6 +461,20 @@ impl Draft {
             return Cow::Owned(fields.unwrap_or_default());
         }
         readable(body)
+    }
+}
+
+/// The documents of an event that has several, one a line: some servers end no event
+/// before the last.
+fn several(text: &str) -> Vec<&str> {
+    let is_one = |line: &str| line == "[DONE]" || json::documents(line).len() == 1;
+    let lines: Vec<&str> = match text.contains('\n') {
+        true => text.lines().map(str::trim_ascii).collect(),
+        false => Vec::new(),
+    };
+    match lines.iter().all(|line| is_one(line)) {
+        true => lines,
+        false => Vec::new(),
     }
 }
 
