@@ -60,9 +60,7 @@ pub(super) fn read(body: &str) -> Option<Failure> {
         body.kind
     };
     let kind = inner
-        .kind
-        .or(inner.status)
-        .or(inner.code)
+        .kind()
         .or(first.map(|e| e.code).unwrap_or_default())
         .or(outer)
         .or(body.code);
@@ -70,6 +68,22 @@ pub(super) fn read(body: &str) -> Option<Failure> {
         return None;
     }
     Some(failure(kind, message))
+}
+
+impl<'a> Detail<'a> {
+    /// The name that says most: of a limit that was reached OpenAI's type says only what it
+    /// counts, and a status may be a mere number.
+    fn kind(&self) -> Str<'a> {
+        let counts = matches!(self.kind.key(), "tokens" | "requests");
+        let kind = if counts { self.code } else { self.kind };
+        let numbered = self.status.key().bytes().all(|byte| byte.is_ascii_digit());
+        let status = if numbered {
+            Str::default()
+        } else {
+            self.status
+        };
+        kind.or(self.kind).or(status).or(self.code).or(self.status)
+    }
 }
 
 /// The message of a validation error as FastAPI servers give it.
@@ -112,7 +126,7 @@ pub(super) fn member(error: Raw<'_>) -> Option<Failure> {
         return (!error.string().is_empty()).then(|| failure(Str::default(), error.string()));
     }
     let detail: Detail<'_> = error.parse();
-    let kind = detail.kind.or(detail.status).or(detail.code);
+    let kind = detail.kind();
     (!kind.is_empty() || !detail.message.is_empty()).then(|| failure(kind, detail.message))
 }
 

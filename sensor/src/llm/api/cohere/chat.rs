@@ -89,6 +89,7 @@ wire! {
         finish_reason: Str<'a>,
         usage: Meta,
         error: Raw<'a>,
+        error_type: Str<'a>,
     }
 }
 
@@ -177,8 +178,9 @@ impl Dialect for Chat {
                 reply.finish(0, told.delta.finish_reason);
                 told.delta.usage.apply(reply);
                 reply.ended = true;
-                if let Some(failure) = error::member(told.delta.error) {
-                    reply.fail(failure);
+                if told.delta.error.is_string() {
+                    let words = told.delta.error.string();
+                    reply.fail(error::failure(told.delta.error_type, words));
                 }
             }
             "stream-end" => {
