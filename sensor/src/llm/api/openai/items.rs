@@ -18,6 +18,12 @@ wire! {
         arguments: Raw<'a> = "arguments" | "input",
         action: Raw<'a>,
         output: Raw<'a>,
+        environment: Environment<'a>,
+    }
+
+    /// Where a command is to run.
+    struct Environment<'a> {
+        kind: Str<'a> = "type",
     }
 
     struct Piece<'a> {
@@ -48,6 +54,7 @@ impl<'a> Item<'a> {
             "reasoning" => Kind::Reasoning,
             "function_call" | "custom_tool_call" | "local_shell_call" | "computer_call"
             | "apply_patch_call" => Kind::ToolCall,
+            "shell_call" if !self.environment.kind.key().starts_with("container") => Kind::ToolCall,
             "function_call_output"
             | "custom_tool_call_output"
             | "local_shell_call_output"

@@ -62,7 +62,7 @@ pub(in crate::llm) fn by_path(path: &str) -> Option<&'static dyn Conversation> {
     match last {
         "realtime" => Some(&openai::Realtime),
         "responses" => Some(&openai::ResponsesSocket),
-        _ if last.ends_with("BidiGenerateContent") => Some(&live::Live),
+        _ if last.contains("BidiGenerateContent") => Some(&live::Live),
         _ => None,
     }
 }
