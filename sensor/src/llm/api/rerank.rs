@@ -6,8 +6,9 @@ use super::{Ask, Dialect, Event, user_message};
 use crate::llm::attr;
 use crate::llm::call::{Part, Value};
 use crate::llm::error;
-use crate::llm::json::{List, Raw, Str, read, wire};
+use crate::llm::json::{Int, List, Raw, Str, read, wire};
 use crate::llm::reply::Reply;
+use crate::llm::usage::Tokens;
 
 #[derive(Debug)]
 pub(super) struct Rerank;
@@ -21,10 +22,12 @@ wire! {
 
     struct Response<'a> {
         id: Str<'a>,
-        model: Str<'a>,
-        results: Raw<'a> = "results" | "data",
+        model: Str<'a> = "model" | "model_id",
+        results: Raw<'a> = "results" | "data" | "rankings",
         meta: Meta,
         usage: Usage<'a>,
+        /// Beside the usage, not in it (watsonx).
+        counted: Int = "input_token_count",
         error: Raw<'a>,
     }
 }
@@ -66,6 +69,10 @@ impl Dialect for Rerank {
         reply.set_model(response.model);
         response.meta.apply(reply);
         reply.tokens.update(response.usage.tokens());
+        reply.tokens.update(Tokens {
+            input: response.counted.count(),
+            ..Tokens::default()
+        });
         response.usage.extras(&mut reply.attributes);
         if let Some(failure) = error::member(response.error) {
             reply.fail(failure);

@@ -15,7 +15,7 @@ pub(in crate::llm::api) struct Chat;
 wire! {
     /// A request of Chat Completions, or of the older Completions.
     pub(super) struct Request<'a> {
-        model: Str<'a>,
+        model: Str<'a> = "model" | "model_id",
         stream: Bool,
         messages: Raw<'a>,
         pub(super) prompt: Raw<'a>,
@@ -51,7 +51,7 @@ wire! {
     /// A reply, whole or a chunk of one; its choices are of either kind.
     struct Response<'a, C> {
         id: Str<'a>,
-        model: Str<'a>,
+        model: Str<'a> = "model" | "model_id",
         choices: Placed<List<C>>,
         usage: Raw<'a>,
         service_tier: Str<'a>,
@@ -66,7 +66,7 @@ wire! {
         index: Int,
         message: Message<'a>,
         text: Str<'a>,
-        finish_reason: Str<'a>,
+        finish_reason: Str<'a> = "finish_reason" | "finishReason",
         native_finish_reason: Str<'a>,
         content_filter_results: Raw<'a>,
     }
@@ -74,7 +74,7 @@ wire! {
     struct Piece<'a> {
         index: Int,
         delta: Message<'a>,
-        finish_reason: Str<'a>,
+        finish_reason: Str<'a> = "finish_reason" | "finishReason",
         native_finish_reason: Str<'a>,
         content_filter_results: Raw<'a>,
     }

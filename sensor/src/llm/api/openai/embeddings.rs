@@ -7,14 +7,15 @@ use crate::llm::call::Part;
 use crate::llm::error;
 use crate::llm::json::{Int, Raw, Str, read, wire};
 use crate::llm::reply::Reply;
+use crate::llm::usage::Tokens;
 
 #[derive(Debug)]
 pub(in crate::llm::api) struct Embeddings;
 
 wire! {
     struct Request<'a> {
-        model: Str<'a>,
-        input: Raw<'a> = "input" | "inputs",
+        model: Str<'a> = "model" | "model_id",
+        input: Raw<'a> = "input" | "inputs" | "text",
         dimensions: Int = "dimensions" | "output_dimension",
         format: Str<'a> = "encoding_format",
         dtype: Str<'a> = "output_dtype",
@@ -23,9 +24,11 @@ wire! {
 
     struct Response<'a> {
         id: Str<'a>,
-        model: Str<'a>,
-        data: Raw<'a>,
+        model: Str<'a> = "model" | "model_id",
+        data: Raw<'a> = "data" | "results",
         usage: Usage<'a>,
+        /// Beside the usage, not in it (watsonx).
+        counted: Int = "input_token_count",
         error: Raw<'a>,
     }
 }
@@ -64,6 +67,10 @@ impl Dialect for Embeddings {
         reply.set_id(response.id);
         reply.set_model(response.model);
         reply.tokens.update(response.usage.input_only());
+        reply.tokens.update(Tokens {
+            input: response.counted.count(),
+            ..Tokens::default()
+        });
         response.usage.extras(&mut reply.attributes);
         if let Some(failure) = error::member(response.error) {
             reply.fail(failure);

@@ -7,8 +7,8 @@ use crate::llm::usage::Tokens;
 
 wire! {
     pub(in crate::llm::api) struct Usage<'a> {
-        prompt: Int = "prompt_tokens" | "input_tokens",
-        completion: Int = "completion_tokens" | "output_tokens",
+        prompt: Int = "prompt_tokens" | "input_tokens" | "promptTokens",
+        completion: Int = "completion_tokens" | "output_tokens" | "completionTokens",
         total: Int = "total_tokens",
         input_details: Details = "prompt_tokens_details" | "input_tokens_details" | "prompt_token_details" | "input_token_details",
         output_details: Details = "completion_tokens_details" | "output_tokens_details" | "completion_token_details" | "output_token_details",
