@@ -125,9 +125,10 @@ impl Draft {
         if self.route.is_none() {
             self.route = route::by_body(self.frame.known(), &text);
         }
-        let Some(route) = &self.route else {
+        let Some(route) = &mut self.route else {
             return false;
         };
+        route.settle(&text);
         // With a hole, what would speak for the dialect may be what is missing.
         if self.doubtful && body.missing.is_none() && !route::fits(route.dialect, &text) {
             return false;

@@ -16,6 +16,7 @@ pub(super) mod realtime;
 mod rerank;
 pub(super) mod route;
 mod rpc;
+mod sglang;
 mod shape;
 mod tgi;
 mod watsonx;

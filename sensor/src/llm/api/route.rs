@@ -22,6 +22,8 @@ pub(in crate::llm) struct Route {
     pub(in crate::llm) method: Option<&'static Method>,
     /// Whether a reply is needed to be sure that this is a call.
     pub(in crate::llm) guessed: bool,
+    /// What answers at the path may speak one of several dialects; the body tells.
+    open: bool,
 }
 
 impl Route {
@@ -33,6 +35,7 @@ impl Route {
             agent: None,
             method: None,
             guessed: false,
+            open: false,
         }
     }
 
@@ -61,6 +64,21 @@ impl Route {
         self
     }
 
+    fn open(mut self) -> Self {
+        self.open = true;
+        self
+    }
+
+    /// Takes the dialect of `body`, where the path leaves that to it.
+    pub(in crate::llm) fn settle(&mut self, body: &str) {
+        if self.open
+            && let Some(dialect) = shape::invoked(body)
+        {
+            self.guessed |= dialect.name() != self.dialect.name();
+            self.dialect = dialect;
+        }
+    }
+
     fn agent(mut self, agent: &str, session: &str) -> Self {
         self.agent = Some((agent.into(), session.into()));
         self
@@ -87,6 +105,9 @@ pub(in crate::llm) fn by_path(provider: &str, path: &str) -> Option<Route> {
         "writer" => writer_path(&segments),
         "huggingface" => huggingface_path(&segments),
         "mistral_ai" => mistral_path(&segments),
+        "ai21" => ai21_path(&segments),
+        "snowflake" => snowflake_path(&segments),
+        "perplexity" => perplexity_path(&segments),
         _ => None,
     };
     own.or_else(|| google_path(&segments))
@@ -98,15 +119,19 @@ pub(in crate::llm) fn by_path(provider: &str, path: &str) -> Option<Route> {
 
 fn openai_path(path: &[&str]) -> Option<Route> {
     let dialect: &'static dyn Dialect = match path {
+        // A job: its outcome is fetched later.
+        [.., "async", "chat", "completions"] => return None,
         [.., "chat", "completions"] => &openai::chat::Chat,
         [.., "agents" | "fim", "completions"] => &openai::chat::Chat,
         [.., "prompts", _, "completions"] => &openai::chat::Chat,
         [.., "responses"] | [.., "responses", "compact"] => &openai::responses::Responses,
         [.., "completions"] => &openai::completions::Completions,
+        [.., "text", "chatcompletion_v2"] => &openai::chat::Chat,
         [
             ..,
             "embeddings" | "multimodalembeddings" | "contextualizedembeddings",
         ] if !path.ends_with(&["api", "embeddings"]) => &openai::embeddings::Embeddings,
+        [.., "embeddings", "multimodal"] => &openai::embeddings::Embeddings,
         [.., "images", "generations" | "edits" | "variations"] => &openai::images::Images,
         [.., "audio", "transcriptions" | "translations"] => &openai::audio::Transcription,
         [.., "audio", "speech"] => &openai::audio::Speech,
@@ -157,7 +182,7 @@ fn google_path(path: &[&str]) -> Option<Route> {
         ("predict", Some("google")) if model.contains("embedding") => {
             Route::to(&google::embed::Embed)
         }
-        ("predict", Some("google")) if model.starts_with("image") => {
+        ("predict", Some("google")) | ("predict", None) if model.starts_with("image") => {
             Route::to(&openai::images::Images)
         }
         _ => return None,
@@ -193,9 +218,13 @@ fn aws_path(path: &[&str]) -> Option<Route> {
         ["retrieveAndGenerate" | "retrieveAndGenerateStream"] => {
             Some(Route::to(&aws::agent::Agent))
         }
-        [.., "endpoints", _, "invocations"] => Some(Route::to(&tgi::Tgi)),
+        [.., "endpoints", _, "invocations"] => Some(Route::to(&tgi::Tgi).open()),
         [.., "endpoints", _, "invocations-response-stream"] => {
-            Some(Route::to(&tgi::Tgi).streaming())
+            Some(Route::to(&tgi::Tgi).open().streaming())
+        }
+        // Databricks serves any model so, not only those of language.
+        [.., "serving-endpoints", model, "invocations"] => {
+            Some(Route::guess(&tgi::Tgi).open().model(model))
         }
         _ => None,
     }
@@ -215,6 +244,26 @@ fn writer_path(path: &[&str]) -> Option<Route> {
     matches!(path, [.., "chat"]).then(|| Route::to(&openai::chat::Chat))
 }
 
+/// Jurassic names its model in the path.
+fn ai21_path(path: &[&str]) -> Option<Route> {
+    match path {
+        [.., model, "complete"] => Some(Route::to(&aws::titan::Titan).model(model)),
+        _ => None,
+    }
+}
+
+fn snowflake_path(path: &[&str]) -> Option<Route> {
+    match path {
+        [.., "cortex", "inference:complete"] => Some(Route::to(&openai::chat::Chat)),
+        [.., "cortex", "inference:embed"] => Some(Route::to(&openai::embeddings::Embeddings)),
+        _ => None,
+    }
+}
+
+fn perplexity_path(path: &[&str]) -> Option<Route> {
+    matches!(path, ["v1", "sonar"]).then(|| Route::to(&openai::chat::Chat))
+}
+
 fn mistral_path(path: &[&str]) -> Option<Route> {
     match path {
         ["v1", "conversations"]
@@ -225,9 +274,14 @@ fn mistral_path(path: &[&str]) -> Option<Route> {
 }
 
 fn huggingface_path(path: &[&str]) -> Option<Route> {
+    let path = path.strip_prefix(&["hf-inference"]).unwrap_or(path);
     match path {
         ["models", owner, model] => Some(Route::to(&tgi::Tgi).model(&format!("{owner}/{model}"))),
         ["models", model] => Some(Route::to(&tgi::Tgi).model(model)),
+        ["models", owner, model, "pipeline", "feature-extraction"]
+        | ["pipeline", "feature-extraction", owner, model] => {
+            Some(Route::to(&tgi::Embed).model(&format!("{owner}/{model}")))
+        }
         [] => Some(Route::to(&tgi::Tgi)),
         _ => None,
     }
@@ -244,7 +298,10 @@ fn native_path(path: &[&str]) -> Option<Route> {
         [.., "text", "generation" | "generation_stream"] => &watsonx::Watsonx,
         [.., "generation", "text" | "text_stream"] => &watsonx::Watsonx,
         [.., "text", "chat" | "chat_stream"] => &openai::chat::Chat,
-        ["generate" | "generate_stream"] => &tgi::Tgi,
+        // SGLang has its own there; the body tells.
+        ["generate"] => return Some(Route::to(&tgi::Tgi).open()),
+        ["generate_stream"] => &tgi::Tgi,
+        ["embed" | "embed_all"] => &tgi::Embed,
         ["completion" | "infill"] => &llamacpp::Completion,
         _ => return None,
     };

@@ -2,7 +2,9 @@
 //! says nothing.
 
 use super::route::Route;
-use super::{Dialect, anthropic, aws, cohere, google, mcp, ollama, openai, rerank, tgi, watsonx};
+use super::{
+    Dialect, anthropic, aws, cohere, google, mcp, ollama, openai, rerank, sglang, tgi, watsonx,
+};
 use crate::llm::json::{List, Raw, Str, parse, wire};
 
 wire! {
@@ -17,6 +19,8 @@ wire! {
         query: Raw<'a>,
         documents: Raw<'a>,
         texts: Raw<'a> = "texts" | "images",
+        text: Raw<'a>,
+        sampling: Raw<'a> = "sampling_params",
         contents: Raw<'a>,
         content: Raw<'a>,
         requests: Raw<'a>,
@@ -121,6 +125,24 @@ pub(super) fn by_reply(guess: &'static dyn Dialect, body: &str) -> Option<&'stat
     } else {
         None
     }
+}
+
+/// The dialect of a request to a container that may hold any model.
+pub(super) fn invoked(body: &str) -> Option<&'static dyn Dialect> {
+    let shape = Shape::of(body)?;
+    Some(if shape.messages.is_list() {
+        &openai::chat::Chat
+    } else if shape.prompt.is_some() {
+        &openai::completions::Completions
+    } else if shape.inputs.is_some() {
+        &tgi::Tgi
+    } else if shape.text.is_some() && shape.sampling.is_object() {
+        &sglang::Generate
+    } else if shape.input.is_string() || shape.input.is_list() {
+        shape.reads_input()
+    } else {
+        return None;
+    })
 }
 
 impl<'a> Shape<'a> {
@@ -287,6 +309,8 @@ impl<'a> Shape<'a> {
             "transcription" => self.file.is_some(),
             "rerank" => self.query.is_some(),
             "tgi" => self.inputs.is_some(),
+            "sglang" => self.text.is_some(),
+            "tgi.embed" => self.inputs.is_some(),
             "gemini" | "gemini.embed" => self.gemini().is_some(),
             "llamacpp.completion" => self.prompt.is_some(),
             "bedrock.agent" => self.input_text.is_some(),

@@ -1,5 +1,6 @@
 //! Text Generation Inference's own API: `POST /generate` and `/generate_stream`; also
-//! what most containers at SageMaker speak.
+//! what most containers at SageMaker speak. Beside it that of Text Embeddings Inference,
+//! `POST /embed`.
 
 use super::{Ask, Dialect, Event, strings, user_message};
 use crate::llm::call::Part;
@@ -10,6 +11,9 @@ use crate::llm::usage::Tokens;
 
 #[derive(Debug)]
 pub(super) struct Tgi;
+
+#[derive(Debug)]
+pub(super) struct Embed;
 
 wire! {
     struct Request<'a> {
@@ -82,6 +86,11 @@ impl Dialect for Tgi {
     }
 
     fn whole(&self, body: &str, reply: &mut Reply) {
+        if is_vectors(body) {
+            // What the model makes does not show before.
+            reply.operation = Some(Embed.operation());
+            return Embed.whole(body, reply);
+        }
         for (at, response) in Raw::of(body.trim_start())
             .one_or_many::<Response<'_>>()
             .iter()
@@ -123,4 +132,37 @@ impl Response<'_> {
             reply.fail(error::failure(self.error_type, self.error.string()));
         }
     }
+}
+
+impl Dialect for Embed {
+    fn name(&self) -> &'static str {
+        "tgi.embed"
+    }
+
+    fn operation(&self) -> &'static str {
+        "embeddings"
+    }
+
+    fn provider(&self) -> &'static str {
+        "huggingface"
+    }
+
+    fn request(&self, body: &str, ask: &mut Ask) {
+        Tgi.request(body, ask);
+    }
+
+    fn whole(&self, body: &str, reply: &mut Reply) {
+        reply.recognised |= is_vectors(body);
+    }
+
+    fn event(&self, event: &Event<'_>, reply: &mut Reply) {
+        self.whole(event.data, reply);
+    }
+}
+
+/// Whether a reply is numbers, or lists of them.
+fn is_vectors(body: &str) -> bool {
+    let inner = body.trim_start_matches(['[', ' ', '\n', '\r', '\t']);
+    body.trim_start().starts_with('[')
+        && inner.starts_with(|c: char| c == '-' || c.is_ascii_digit())
 }
