@@ -75,9 +75,9 @@ impl Session {
         }
     }
 
-    /// The socket is closed: gives the call that was going on.
+    /// The socket is closed: gives the call that was going on, perhaps without an answer.
     pub fn close(self) -> Option<Box<Draft>> {
-        self.turn.filter(|turn| turn.is_answered())
+        self.turn
     }
 
     fn client(&mut self, at: Timestamp, text: &str) -> Option<Box<Draft>> {
@@ -103,6 +103,11 @@ impl Session {
             Effect::None if self.turn.is_none() => {}
             Effect::Spoken => self.since = Some(at),
             Effect::None | Effect::Ask => {}
+            Effect::Refuse => {
+                let mut refused = self.turn.take_if(|turn| !turn.is_answered())?;
+                refused.server_event(at, text);
+                return Some(refused);
+            }
             Effect::Begin | Effect::Reply => self.begin(at).server_event(at, text),
             Effect::End => {
                 self.begin(at).server_event(at, text);
@@ -269,6 +274,59 @@ mod tests {
         let call = finish(session.close().expect("a call that goes on"));
         assert_eq!(call.dialect, "openai.responses");
         assert_eq!(call.request.model.as_deref(), Some("m"));
+    }
+
+    #[test]
+    fn what_is_refused_is_a_call_that_failed() {
+        use Role::{Client, Server};
+        let refusal = r#"{"type":"error","error":{"type":"invalid_request_error","code":"bad","message":"No"}}"#;
+        let mut session = session("/v1/realtime?model=m").expect("a session");
+        // Nothing was asked for.
+        assert!(calls(&mut session, &[(Server, refusal)]).is_empty());
+        let asked = (Client, r#"{"type":"response.create"}"#);
+        let ended = calls(&mut session, &[asked, (Server, refusal)]);
+        let error = ended[0].error.as_ref().expect("a failure");
+        assert_eq!(error.message.as_deref(), Some("No"));
+        // What is being answered goes on.
+        let begun = (
+            Server,
+            r#"{"type":"response.created","response":{"id":"r"}}"#,
+        );
+        assert!(calls(&mut session, &[asked, begun, (Server, refusal)]).is_empty());
+        let call = finish(session.close().expect("a call that goes on"));
+        assert_eq!(call.response.id.as_deref(), Some("r"));
+    }
+
+    #[test]
+    fn a_session_may_do_nothing_but_transcribe() {
+        use Role::{Client, Server};
+        let mut session = session("/v1/realtime?intent=transcription").expect("a session");
+        let calls = calls(
+            &mut session,
+            &[
+                (
+                    Client,
+                    r#"{"type":"session.update","session":{"type":"transcription","audio":{"input":{"transcription":{"model":"t"}}}}}"#,
+                ),
+                (Server, r#"{"type":"input_audio_buffer.committed"}"#),
+                (
+                    Server,
+                    r#"{"type":"conversation.item.input_audio_transcription.delta","item_id":"i","delta":"Y"}"#,
+                ),
+                (
+                    Server,
+                    r#"{"type":"conversation.item.input_audio_transcription.completed","item_id":"i","transcript":"Yo","usage":{"type":"tokens","input_tokens":5,"output_tokens":2}}"#,
+                ),
+            ],
+        );
+        let [call] = &calls[..] else {
+            panic!("one call: {calls:?}");
+        };
+        assert_eq!(call.operation, "transcription");
+        assert_eq!(call.request.model.as_deref(), Some("t"));
+        assert_eq!(call.response.messages[0].parts, [Part::Text("Yo".into())]);
+        assert_eq!((call.usage.input, call.usage.output), (Some(5), Some(2)));
+        assert!(session.close().is_none());
     }
 
     #[test]

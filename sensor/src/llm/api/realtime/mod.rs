@@ -26,6 +26,8 @@ pub(in crate::llm) enum Effect {
     Begin,
     /// A piece that ends its reply.
     End,
+    /// What was asked for last is not done, unless its reply has begun.
+    Refuse,
 }
 
 /// One way to talk over a WebSocket.

@@ -7,6 +7,7 @@ use crate::llm::api::openai::responses::Responses;
 use crate::llm::api::openai::{COMPATIBLE, content, usage::Usage};
 use crate::llm::api::{Ask, Dialect, Event};
 use crate::llm::call::{ChatMessage, Name, Part};
+use crate::llm::error;
 use crate::llm::json::{Int, List, Num, Raw, Str, parse, read, wire};
 use crate::llm::reply::Reply;
 
@@ -23,24 +24,51 @@ wire! {
         item: Raw<'a>,
         response: Raw<'a>,
         transcript: Str<'a>,
+        delta: Str<'a>,
         usage: Usage<'a>,
+        error: Raw<'a>,
     }
 
     struct Session<'a> {
+        kind: Str<'a> = "type",
         model: Str<'a>,
+        audio: Audio<'a>,
+        heard: Model<'a> = "input_audio_transcription",
         instructions: Raw<'a>,
         tools: Raw<'a>,
         temperature: Num,
         max_tokens: Raw<'a> = "max_response_output_tokens" | "max_output_tokens",
         modalities: List<Str<'a>> = "modalities" | "output_modalities",
     }
+
+    struct Audio<'a> {
+        input: Input<'a>,
+    }
+
+    struct Input<'a> {
+        heard: Model<'a> = "transcription",
+    }
+
+    struct Model<'a> {
+        model: Str<'a>,
+    }
 }
+
+/// What the events are called that tell what was heard.
+const HEARD: &str = "conversation.item.input_audio_transcription.";
+/// The operation of a session that has no model to answer.
+const TRANSCRIPTION: &str = "transcription";
 
 impl Session<'_> {
     /// Takes over every setting that is given.
     fn apply(&self, ask: &mut Ask) {
+        if self.kind.key() == TRANSCRIPTION {
+            ask.operation = Some(TRANSCRIPTION);
+        }
         let request = &mut ask.request;
-        let model = self.model.boxed();
+        let transcribes = ask.operation == Some(TRANSCRIPTION);
+        let hears = self.audio.input.heard.model.or(self.heard.model);
+        let model = if transcribes { hears } else { self.model }.boxed();
         request.model = model.or(request.model.take());
         request.temperature = self.temperature.0.or(request.temperature);
         let limit = parse::<Int>(self.max_tokens.text()).and_then(|limit| limit.0);
@@ -68,6 +96,11 @@ impl Conversation for Realtime {
     fn client(&self, text: &str, setup: &mut Setup) -> Effect {
         let message: Message<'_> = read(text);
         match message.kind.key() {
+            "transcription_session.update" => {
+                setup.ask.operation = Some(TRANSCRIPTION);
+                message.session.parse::<Session<'_>>().apply(&mut setup.ask);
+                Effect::None
+            }
             "session.update" => {
                 message.session.parse::<Session<'_>>().apply(&mut setup.ask);
                 Effect::None
@@ -90,11 +123,19 @@ impl Conversation for Realtime {
 
     fn server(&self, text: &str, setup: &mut Setup) -> Effect {
         let message: Message<'_> = read(text);
+        let transcribes = setup.ask.operation == Some(TRANSCRIPTION);
         match message.kind.key() {
-            "session.created" | "session.updated" => {
+            "session.created"
+            | "session.updated"
+            | "transcription_session.created"
+            | "transcription_session.updated" => {
                 message.session.parse::<Session<'_>>().apply(&mut setup.ask);
                 Effect::None
             }
+            kind if transcribes && kind.starts_with(HEARD) => match kind.ends_with(".delta") {
+                true => Effect::Reply,
+                false => Effect::End,
+            },
             "conversation.item.input_audio_transcription.completed" => {
                 setup.say(heard(message.transcript));
                 Effect::None
@@ -137,11 +178,30 @@ impl Conversation for ResponsesSocket {
 fn of_response(kind: &str) -> Effect {
     match kind {
         "response.created" => Effect::Begin,
+        "error" => Effect::Refuse,
         "response.done" | "response.completed" | "response.failed" | "response.incomplete" => {
             Effect::End
         }
         _ if kind.starts_with("response.") => Effect::Reply,
         _ => Effect::None,
+    }
+}
+
+impl Message<'_> {
+    /// What an event of this kind says of a transcript that is the reply.
+    fn heard(&self, kind: &str, reply: &mut Reply) {
+        reply.recognised = true;
+        reply.text(0, None, self.delta);
+        if self.transcript.is_some() {
+            reply.restart(0);
+            reply.text(0, None, self.transcript);
+        }
+        reply.tokens.update(self.usage.tokens());
+        self.usage.extras(&mut reply.attributes);
+        if let Some(failure) = error::member(self.error) {
+            reply.fail(failure);
+        }
+        reply.ended |= kind != "delta";
     }
 }
 
@@ -179,9 +239,13 @@ impl Dialect for Realtime {
         Responses.event(event, reply);
         // xAI counts beside the response, not in it.
         let message: Message<'_> = read(event.data);
-        if message.kind.key() == "response.done" {
+        let kind = message.kind.key();
+        if kind == "response.done" {
             reply.tokens.update(message.usage.tokens());
             message.usage.extras(&mut reply.attributes);
+        }
+        if let Some(heard) = kind.strip_prefix(HEARD) {
+            message.heard(heard, reply);
         }
     }
 }
