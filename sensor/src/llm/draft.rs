@@ -348,7 +348,7 @@ impl Draft {
     fn failure(&mut self, capture: &Capture) -> Option<Failure> {
         let told = self.reply.failure.take();
         let unseen = self.frame.server.status.is_none() && !self.streams;
-        let implied = told.as_ref().filter(|_| unseen).and_then(error::status);
+        let implied = told.as_ref().and(self.reply.status).filter(|_| unseen);
         if let Some(status) = self.frame.failed().or(implied) {
             // Of several names for a type the best may be what is missing.
             let named = |told: &&Failure| !self.holed && told.kind != error::UNKNOWN;

@@ -92,21 +92,45 @@ fn details(detail: Raw<'_>) -> Str<'_> {
     list.first().map(|d| d.message).unwrap_or_default()
 }
 
-/// The status code that a failure was sent with, where its type has but one
-/// (Anthropic's errors, Google's canonical codes).
-pub(super) fn status(failure: &Failure) -> Option<u16> {
-    Some(match failure.kind.as_ref() {
-        "invalid_request_error" | "INVALID_ARGUMENT" | "FAILED_PRECONDITION" => 400,
-        "authentication_error" | "UNAUTHENTICATED" => 401,
+/// The status code that an error response was sent with, where what its body says goes
+/// with but one.
+pub(super) fn status(body: &str) -> Option<u16> {
+    let raw = Raw::of(body.trim_start());
+    if raw.is_list() {
+        let first = raw.parse::<List<Raw<'_>>>().first().copied()?;
+        return first.is_object().then(|| status(first.text())).flatten();
+    }
+    let body: ErrorBody<'_> = parse(raw.text())?;
+    let inner: Detail<'_> = body.error.parse();
+    let names = [inner.code, inner.status, inner.kind];
+    let told = names.into_iter().find_map(|name| status_of(name.key()));
+    // Others have these types for more than one status.
+    let of_anthropic = match inner.kind.key() {
+        "invalid_request_error" => Some(400),
+        "not_found_error" => Some(404),
+        "api_error" => Some(500),
+        _ => None,
+    };
+    told.or(of_anthropic.filter(|_| body.kind.key() == "error"))
+}
+
+/// The status code that goes with a code, or the name of an error, alone.
+fn status_of(name: &str) -> Option<u16> {
+    Some(match name {
+        "INVALID_ARGUMENT" | "FAILED_PRECONDITION" => 400,
+        "invalid_api_key" | "authentication_error" | "UNAUTHENTICATED" => 401,
         "permission_error" | "PERMISSION_DENIED" => 403,
-        "not_found_error" | "NOT_FOUND" => 404,
+        "NOT_FOUND" => 404,
         "request_too_large" => 413,
-        "rate_limit_error" | "RESOURCE_EXHAUSTED" => 429,
-        "api_error" | "INTERNAL" => 500,
+        "insufficient_quota"
+        | "rate_limit_exceeded"
+        | "rate_limit_error"
+        | "RESOURCE_EXHAUSTED" => 429,
+        "INTERNAL" => 500,
         "UNAVAILABLE" => 503,
         "DEADLINE_EXCEEDED" => 504,
         "overloaded_error" => 529,
-        kind => kind.parse().ok().filter(|code| (400..600).contains(code))?,
+        code => code.parse().ok().filter(|code| (400..600).contains(code))?,
     })
 }
 
@@ -150,4 +174,41 @@ fn words(message: Str<'_>) -> Option<Box<str>> {
 /// A failure of which nothing is told.
 pub(super) fn unknown() -> Failure {
     failure(Str::default(), Str::default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::status;
+
+    #[test]
+    fn a_body_tells_its_status_where_it_can_have_but_one() {
+        for (body, expected) in [
+            (
+                r#"{"error":{"type":"invalid_request_error","code":"invalid_api_key"}}"#,
+                Some(401),
+            ),
+            (
+                r#"{"error":{"type":"insufficient_quota","code":"insufficient_quota"}}"#,
+                Some(429),
+            ),
+            // OpenAI says so of 400, 401, 403 and 404.
+            (
+                r#"{"error":{"type":"invalid_request_error","code":null}}"#,
+                None,
+            ),
+            (
+                r#"{"type":"error","error":{"type":"invalid_request_error"}}"#,
+                Some(400),
+            ),
+            (
+                r#"[{"error":{"code":429,"status":"RESOURCE_EXHAUSTED"}}]"#,
+                Some(429),
+            ),
+            (r#"{"error":{"status":"NOT_FOUND"}}"#, Some(404)),
+            (r#"{"message":"No"}"#, None),
+            (r#"{"error":{"code":"1500"}}"#, None),
+        ] {
+            assert_eq!(status(body), expected, "{body}");
+        }
+    }
 }

@@ -288,7 +288,7 @@ impl<'a> Shape<'a> {
                 .any(named)
         {
             &openai::embeddings::Embeddings
-        } else if named("moderation") {
+        } else if named("moderation") || self.model.is_empty() {
             &openai::moderations::Moderations
         } else {
             &openai::responses::Responses

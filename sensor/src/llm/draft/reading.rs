@@ -81,8 +81,11 @@ impl Draft {
             return;
         }
         route.dialect.whole(text, &mut self.reply);
-        if self.frame.server.status.is_none() && !self.reply.recognised {
-            self.reply.failure = error::read(text);
+        if self.frame.server.status.is_none() {
+            self.reply.status = error::status(text);
+            if !self.reply.recognised {
+                self.reply.failure = error::read(text);
+            }
         }
     }
 }

@@ -42,6 +42,8 @@ pub(super) struct Reply {
     /// The platform's counts are the ones that hold.
     pub(super) is_metered: bool,
     pub(super) failure: Option<Failure>,
+    /// The status that an error goes with, where no head told one.
+    pub(super) status: Option<u16>,
     pub(super) attributes: Attributes,
     /// The provider has said that nothing more comes.
     pub(super) ended: bool,
