@@ -20,6 +20,7 @@ mod sglang;
 mod shape;
 mod tgi;
 mod watsonx;
+mod workers;
 mod xai;
 
 use super::attr::Attributes;

@@ -5,7 +5,7 @@ use smallvec::SmallVec;
 use super::rpc::{self, Method};
 use super::{
     Dialect, anthropic, aws, cohere, google, llamacpp, mistral, ollama, openai, rerank, shape, tgi,
-    watsonx,
+    watsonx, workers,
 };
 
 /// What a path says.
@@ -110,7 +110,8 @@ pub(in crate::llm) fn by_path(provider: &str, path: &str) -> Option<Route> {
         "perplexity" => perplexity_path(&segments),
         _ => None,
     };
-    own.or_else(|| google_path(&segments))
+    own.or_else(|| workers_path(&segments))
+        .or_else(|| google_path(&segments))
         .or_else(|| aws_path(&segments))
         .or_else(|| openai_path(&segments))
         .or_else(|| anthropic_path(&segments))
@@ -262,6 +263,20 @@ fn snowflake_path(path: &[&str]) -> Option<Route> {
 
 fn perplexity_path(path: &[&str]) -> Option<Route> {
     matches!(path, ["v1", "sonar"]).then(|| Route::to(&openai::chat::Chat))
+}
+
+/// Models are named so, `@cf/vendor/model`; some are none of language.
+fn workers_path(path: &[&str]) -> Option<Route> {
+    let at = path
+        .iter()
+        .position(|s| s.starts_with('@') || s.starts_with("%40"))?;
+    let (before, model) = path.split_at_checked(at)?;
+    match before {
+        [.., "ai", "run"] | [.., "workers-ai"] => {
+            Some(Route::guess(&workers::Run).model(&model.join("/")))
+        }
+        _ => None,
+    }
 }
 
 fn mistral_path(path: &[&str]) -> Option<Route> {
