@@ -67,13 +67,15 @@ impl Draft {
         let Some(route) = &self.route else {
             return;
         };
-        let lines = if self.frame.inferred {
+        // Inside of one document no line ends between an object and the next.
+        let lined = || memchr::memmem::find(text.as_bytes(), b"}\n{").is_some();
+        let lines = if self.frame.inferred || lined() {
             json::documents(text)
         } else {
             Vec::new()
         };
         if lines.len() > 1 {
-            // A stream whose type was hidden.
+            // A stream whose type was hidden, or another's.
             for data in lines {
                 let event = Event { name: None, data };
                 route.dialect.event(&event, &mut self.reply);

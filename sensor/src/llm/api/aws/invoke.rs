@@ -12,7 +12,7 @@ use crate::llm::api::openai::images::Images;
 use crate::llm::api::rerank::Rerank;
 use crate::llm::api::{Ask, Dialect, Event};
 use crate::llm::attr;
-use crate::llm::json::{Int, Raw, Str, read, wire};
+use crate::llm::json::{Int, List, Raw, Str, read, wire};
 use crate::llm::reply::Reply;
 use crate::llm::text::text;
 use crate::llm::usage::Tokens;
@@ -57,6 +57,10 @@ wire! {
         input_count: Int = "inputTextTokenCount",
         guardrail: Str<'a> = "amazon-bedrock-guardrailAction",
         metrics: Metrics = "amazon-bedrock-invocationMetrics",
+    }
+
+    struct Choice<'a> {
+        delta: Raw<'a>,
     }
 
     struct Metrics {
@@ -119,7 +123,11 @@ impl Dialect for Invoke {
                 data: &data,
             };
             let vendor = answer.vendor();
-            vendor.event(&inner, reply);
+            if answer.has_pieces() {
+                vendor.event(&inner, reply);
+            } else {
+                vendor.whole(&data, reply);
+            }
             answer.apply(vendor, reply);
         }
         reply.scratch = bytes;
@@ -196,6 +204,13 @@ impl Answer<'_> {
         } else {
             &Titan
         }
+    }
+
+    /// Whether an event has pieces where a reply has what they are pieces of. Mistral and
+    /// DeepSeek name them alike.
+    fn has_pieces(&self) -> bool {
+        let choices: List<Choice<'_>> = self.choices.parse();
+        choices.first().is_none_or(|choice| choice.delta.is_some())
     }
 
     /// What Bedrock adds.

@@ -148,7 +148,10 @@ fn part(raw: Raw<'_>) -> Option<Part> {
             source: MediaSource::Uri(uri),
         }));
     }
-    media::other(&only_key(raw)?, raw)
+    let kind = only_key(raw)?;
+    // Without a name, it is a piece of the arguments of a call that was begun before.
+    let is_piece = matches!(&*kind, "functionCall" | "function_call");
+    (!is_piece).then(|| media::other(&kind, raw))?
 }
 
 /// The name of the member that an object mainly consists of.

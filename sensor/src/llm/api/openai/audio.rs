@@ -84,8 +84,13 @@ impl Dialect for Transcription {
     fn event(&self, event: &Event<'_>, reply: &mut Reply) {
         let told: Response<'_> = read(event.data);
         told.apply(reply);
+        let kind = told.kind.key();
+        // Mistral's pieces are named as the whole is.
         reply.text(0, None, told.delta);
-        reply.ended |= told.kind.key() == "transcript.text.done";
+        if kind.ends_with(".delta") || !reply.has_content() {
+            reply.text(0, None, told.text);
+        }
+        reply.ended |= kind.ends_with(".done");
     }
 }
 

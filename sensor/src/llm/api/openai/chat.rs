@@ -67,6 +67,8 @@ wire! {
         message: Message<'a>,
         text: Str<'a>,
         finish_reason: Str<'a> = "finish_reason" | "finishReason",
+        /// Where it is not what vLLM has beside the other (Mistral and DeepSeek at Bedrock).
+        stop_reason: Str<'a>,
         native_finish_reason: Str<'a>,
         content_filter_results: Raw<'a>,
     }
@@ -154,7 +156,8 @@ impl Dialect for Chat {
         response.apply(reply);
         for (place, choice) in response.choices.value.iter().enumerate() {
             let at = choice.index.index().unwrap_or(place);
-            closing(at, choice.finish_reason, choice.native_finish_reason, reply);
+            let reason = choice.finish_reason.or(choice.stop_reason);
+            closing(at, reason, choice.native_finish_reason, reply);
             filtering(choice.content_filter_results, reply);
             choice.message.add_to(at, false, reply);
             if choice.message.content.is_some() || choice.message.role.is_some() {
