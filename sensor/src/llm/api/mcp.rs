@@ -19,6 +19,8 @@ wire! {
     }
 
     struct Params<'a> {
+        /// Of a task of Agent2Agent, which has methods of the same names.
+        id: Str<'a>,
         name: Str<'a>,
         uri: Str<'a>,
         arguments: Raw<'a>,
@@ -89,7 +91,9 @@ impl Request<'_> {
     /// Whether this is a request of the protocol, not of another that uses JSON-RPC.
     pub(in crate::llm) fn is_mcp(&self) -> bool {
         let method = self.method.key();
+        let of_another = method.starts_with("tasks/") && self.params.id.is_some();
         self.jsonrpc.key() == "2.0"
+            && !of_another
             && AREAS.iter().any(|area| match area.strip_suffix('/') {
                 Some(_) => method.starts_with(area),
                 None => method == *area,

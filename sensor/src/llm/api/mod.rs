@@ -2,6 +2,7 @@
 //!
 //! In: JSON text. Out: [`Ask`] and [`Reply`]. Must not know: hosts, heads, times.
 
+mod a2a;
 mod anthropic;
 mod aws;
 mod cohere;

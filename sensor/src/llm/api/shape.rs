@@ -3,7 +3,7 @@
 
 use super::route::Route;
 use super::{
-    Dialect, anthropic, aws, cohere, google, mcp, ollama, openai, rerank, sglang, tgi, watsonx,
+    Dialect, a2a, anthropic, aws, cohere, google, mcp, ollama, openai, rerank, sglang, tgi, watsonx,
 };
 use crate::llm::json::{List, Raw, Str, parse, wire};
 
@@ -62,6 +62,9 @@ pub(super) fn route(provider: &str, body: &str) -> Option<Route> {
     let batch: List<mcp::Request<'_>> = raw.one_or_many();
     if batch.first().is_some_and(mcp::Request::is_mcp) {
         return Some(Route::to(&mcp::Mcp));
+    }
+    if raw.parse::<a2a::Request<'_>>().is_a2a() {
+        return Some(Route::guess(&a2a::Agent));
     }
     let shape = Shape::of(body)?;
     let dialect = shape.own(provider).or_else(|| shape.common(provider))?;

@@ -35,6 +35,7 @@ wire! {
     }
 
     struct Response<'a> {
+        id: Str<'a>,
         data: List<Raw<'a>> = "data" | "images" | "artifacts" | "predictions",
         usage: Usage<'a>,
         model: Str<'a>,
@@ -78,6 +79,7 @@ impl Dialect for Images {
     fn whole(&self, body: &str, reply: &mut Reply) {
         let response: Response<'_> = read(body);
         reply.recognised |= !response.data.is_empty();
+        reply.set_id(response.id);
         reply.set_model(response.model);
         reply.tokens.update(response.usage.tokens());
         response.usage.extras(&mut reply.attributes);
