@@ -3,7 +3,7 @@
 
 use super::openai::chat::Chat;
 use super::openai::responses::Responses;
-use super::openai::usage::Usage;
+use super::openai::{content, usage::Usage};
 use super::{Ask, Dialect, Event, strings, user_message};
 use crate::llm::call::Part;
 use crate::llm::json::{List, Raw, Str, read, wire};
@@ -27,7 +27,7 @@ wire! {
     /// What a model gives, whole or as an event.
     struct Response<'a> {
         text: Raw<'a> = "response",
-        calls: List<Call<'a>> = "tool_calls",
+        calls: List<Raw<'a>> = "tool_calls",
         usage: Usage<'a>,
         choices: Raw<'a>,
         object: Str<'a>,
@@ -36,8 +36,8 @@ wire! {
         data: Raw<'a>,
     }
 
+    /// A call without an id; some models give them as OpenAI's do.
     struct Call<'a> {
-        id: Str<'a>,
         name: Str<'a>,
         arguments: Raw<'a>,
     }
@@ -87,7 +87,7 @@ impl Dialect for Run {
             return Responses.whole(envelope.result.text(), reply);
         }
         reply.recognised |= response.data.is_list();
-        response.apply(reply);
+        response.apply(false, reply);
     }
 
     fn event(&self, event: &Event<'_>, reply: &mut Reply) {
@@ -98,24 +98,38 @@ impl Dialect for Run {
         if response.kind.key().starts_with("response.") {
             return Responses.event(event, reply);
         }
-        response.apply(reply);
+        response.apply(true, reply);
     }
 }
 
 impl Response<'_> {
-    fn apply(&self, reply: &mut Reply) {
+    /// `delta`: calls that are like OpenAI's come in pieces.
+    fn apply(&self, delta: bool, reply: &mut Reply) {
         reply.recognised |= self.text.is_some() || !self.calls.is_empty();
+        if self.text.is_object() {
+            // JSON that was asked for.
+            reply.plain_text(0, self.text.text());
+        }
         reply.text(0, None, self.text.string());
-        for call in &self.calls {
-            reply.whole_tool(
-                0,
-                ToolFragment {
-                    key: None,
-                    id: call.id,
-                    name: call.name,
-                    arguments: call.arguments,
-                },
-            );
+        for raw in &self.calls {
+            let call: Call<'_> = raw.parse();
+            let like_openai = raw.parse::<content::ToolCall<'_>>().fragment();
+            if call.name.is_some() {
+                let (name, arguments) = (call.name, call.arguments);
+                let none = ToolFragment::default();
+                reply.whole_tool(
+                    0,
+                    ToolFragment {
+                        name,
+                        arguments,
+                        ..none
+                    },
+                );
+            } else if delta {
+                reply.tool(0, like_openai);
+            } else {
+                reply.whole_tool(0, like_openai);
+            }
         }
         self.usage.apply(reply);
     }

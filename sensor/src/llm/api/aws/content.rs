@@ -22,16 +22,10 @@ wire! {
         tool_use: ToolUse<'a> = "toolUse",
         tool_result: ToolResult<'a> = "toolResult",
         reasoning: Reasoning<'a> = "reasoningContent",
-        cited: Cited<'a> = "citationsContent",
         image: Raw<'a>,
         document: Raw<'a>,
         video: Raw<'a>,
         audio: Raw<'a>,
-    }
-
-    /// Text that says where it is from.
-    struct Cited<'a> {
-        content: List<Inner<'a>>,
     }
 
     pub(super) struct ToolUse<'a> {
@@ -107,10 +101,6 @@ impl Block<'_> {
             );
         } else if self.reasoning.text().is_some() {
             reply.reasoning(0, key, self.reasoning.text());
-        } else if !self.cited.content.is_empty() {
-            for piece in &self.cited.content {
-                reply.text(0, key, piece.text);
-            }
         } else {
             reply.part(0, key, || self.part(raw));
         }
