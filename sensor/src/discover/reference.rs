@@ -129,6 +129,17 @@ pub fn constants(
     })
 }
 
+/// Whether a function uses what it is called with in the register of an argument: the first
+/// instruction of its code that names the register reads it.
+pub fn takes(image: &Image<'_>, code: Range<u64>, argument: usize) -> Result<bool, ImageError> {
+    let size = usize::try_from(code.end.saturating_sub(code.start)).unwrap_or(usize::MAX);
+    let bytes = image.code(code.start, size)?;
+    Ok(match image.machine {
+        Machine::X86_64 => x86_64::takes(&bytes, code.start, argument),
+        Machine::Aarch64 => aarch64::takes(&bytes, argument),
+    })
+}
+
 /// Whether `start` may begin a function that holds one of the places, or the next. They are
 /// sorted: near one is near its neighbour in this list.
 fn is_near(places: &[u64], start: u64) -> bool {

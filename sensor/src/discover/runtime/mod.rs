@@ -9,6 +9,7 @@ mod go;
 mod openssl;
 mod ring;
 mod rustls;
+mod static_openssl;
 mod unseen;
 
 use std::ops::Range;
@@ -34,6 +35,7 @@ const RUNTIMES: &[Runtime] = &[
     go::RUNTIME,
     boringssl::RUNTIME,
     rustls::RUNTIME,
+    static_openssl::RUNTIME,
     unseen::RUNTIME,
 ];
 

@@ -119,16 +119,8 @@ fn examine(image: &Image<'_>, symbols: &Symbols) -> Result<Option<Finding>, Imag
 
 /// What the library calls itself. (libssl 3 leaves its version to libcrypto.)
 fn name(image: &Image<'_>) -> Result<(&'static str, Option<Box<str>>), ImageError> {
-    const MARKS: [&[u8]; 3] = [
-        b"OpenSSL ",
-        b"/ssl/ssl_lib.cc\0",
-        b"/aws-lc/ssl/ssl_lib.cc\0",
-    ];
-    const MAX_PLACES: usize = 1024;
-    let mut mentions = Vec::new();
     let mut library = "openssl";
-    image.find_constants(&MARKS, |mark, at| match mark {
-        0 if mentions.len() < MAX_PLACES => mentions.push(at),
+    let mentions = mentions(image, |mark| match mark {
         1 if library == "openssl" => library = "boringssl",
         2 => library = "aws-lc",
         _ => {}
@@ -136,13 +128,39 @@ fn name(image: &Image<'_>) -> Result<(&'static str, Option<Box<str>>), ImageErro
     if library != "openssl" {
         return Ok((library, None));
     }
+    Ok((library, version_at(image, mentions)?))
+}
+
+/// The version of the OpenSSL that an image holds.
+pub fn version_of(image: &Image<'_>) -> Result<Option<Box<str>>, ImageError> {
+    let mentions = mentions(image, |_| ())?;
+    version_at(image, mentions)
+}
+
+/// Where OpenSSL is named; `other` hears of the marks of other libraries.
+fn mentions(image: &Image<'_>, mut other: impl FnMut(usize)) -> Result<Vec<u64>, ImageError> {
+    const MARKS: [&[u8]; 3] = [
+        b"OpenSSL ",
+        b"/ssl/ssl_lib.cc\0",
+        b"/aws-lc/ssl/ssl_lib.cc\0",
+    ];
+    const MAX_PLACES: usize = 1024;
+    let mut mentions = Vec::new();
+    image.find_constants(&MARKS, |mark, at| match mark {
+        0 if mentions.len() < MAX_PLACES => mentions.push(at),
+        _ => other(mark),
+    })?;
+    Ok(mentions)
+}
+
+fn version_at(image: &Image<'_>, mentions: Vec<u64>) -> Result<Option<Box<str>>, ImageError> {
     for at in mentions {
         let text = image.bytes(at, 32)?;
         if let Some(version) = text.get(8..).and_then(version) {
-            return Ok((library, Some(version)));
+            return Ok(Some(version));
         }
     }
-    Ok((library, None))
+    Ok(None)
 }
 
 /// `3.0.22` of `3.0.22 1 Jan 2026`: three numbers, the last maybe with a letter.
