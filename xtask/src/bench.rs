@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, ensure};
 
-use crate::{bench_probes, build, install, shell};
+use crate::{bench_analysis, bench_probes, build, install, shell};
 
 /// Captures of recorded traffic: their name, the scenario of the conformance check that
 /// frames them, and what the id, URL or family of a recording must contain.
@@ -23,6 +23,9 @@ pub enum Bench {
     Probes(bench_probes::Options),
     /// What the engine costs: MB/s and allocations a call, against parsing JSON alone
     Engine,
+    /// How long it takes to look at large executables, and with how much memory; it fails
+    /// above 2 s for 200 MB, or 300 MiB
+    Analysis,
     /// What is lost while a collector is down under 200 calls a second, and llmtap is killed
     /// now and then: nothing, or it fails
     Outage {
@@ -36,6 +39,7 @@ pub fn run(bench: &Bench) -> Result<ExitCode> {
     match bench {
         Bench::Probes(options) => bench_probes::run(options)?,
         Bench::Engine => engine()?,
+        Bench::Analysis => bench_analysis::run()?,
         Bench::Outage { minutes } => outage(*minutes)?,
     }
     Ok(ExitCode::SUCCESS)

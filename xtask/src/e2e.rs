@@ -21,6 +21,7 @@ pub fn run(llmtap: &Path, filter: Option<&str>) -> Result<Report> {
         ("ip", "iproute2"),
         ("ldd", "libc-bin"),
         ("cc", "gcc"),
+        ("strip", "binutils"),
     ])?;
     runtimes::languages()?;
     let mut report = Report::default();
@@ -31,6 +32,7 @@ pub fn run(llmtap: &Path, filter: Option<&str>) -> Result<Report> {
         .env("LLMTAP", llmtap)
         .env("E2E_PYTHON", install::python("clients")?)
         .env("E2E_PYTHON_STACKS", install::python("stacks")?)
+        .env("E2E_PYTHON_DOTNET", install::python("dotnet")?)
         .env("E2E_COLLECTORS", install::python("collectors")?)
         .env("E2E_NODE", install::node("node")?)
         .env("E2E_RUST", install::rust_client(Arch::HOST)?)
@@ -49,6 +51,7 @@ pub fn run(llmtap: &Path, filter: Option<&str>) -> Result<Report> {
     let packages = runtimes::other_tls()?;
     for (name, variable, place) in [
         ("runtimes::libraries", "E2E_PACKAGES", packages.clone()),
+        ("runtimes::node", "E2E_PACKAGES", packages.clone()),
         ("listing::erlang_is_named", "E2E_PACKAGES", packages),
         (
             "receivers::prometheus",
@@ -144,6 +147,7 @@ pub fn agents(llmtap: &Path, filter: Option<&str>) -> Result<Report> {
             .env("E2E_PYTHON", install::python("clients")?)
             .env("E2E_BUN", runtimes::bun(true)?)
             .env("E2E_AGENTS", runtimes::agents()?)
+            .env("E2E_ENVOY", runtimes::envoy()?)
             .env("E2E_RUSTLS_AGENTS", install::node("agents")?),
     )
 }

@@ -9,6 +9,7 @@ use clap::{Parser, Subcommand};
 
 mod arch;
 mod bench;
+mod bench_analysis;
 mod bench_probes;
 mod build;
 mod builds;

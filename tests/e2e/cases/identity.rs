@@ -5,8 +5,9 @@ use llmtap_e2e::{Call, Client, Scene, Tap};
 /// The client's side of each connection, as the server saw it, is what is reported.
 fn addresses_are_known(client: impl FnOnce(&Scene) -> Client) {
     let scene = Scene::new();
+    let client = client(&scene);
     let tap = Tap::tail(&[]);
-    let (pid, replies) = client(&scene).run();
+    let (pid, replies) = client.run();
     let calls = tap.calls(replies.len(), |call| call.pid() == pid);
     for call in &calls {
         let peer = scene.server.https();

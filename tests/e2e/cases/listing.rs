@@ -1,7 +1,7 @@
 //! What `llmtap ls` says of processes, and hooks that are taken away again.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread::sleep;
 use std::time::Duration;
@@ -27,6 +27,18 @@ fn listed(pids: &[u32], meanwhile: impl FnOnce()) -> Vec<Value> {
             .clone()
     };
     pids.iter().map(of).collect()
+}
+
+/// Ends a lister, a little after what is to be seen; gives what it says of a file that a
+/// process has mapped.
+pub(crate) fn row(tap: Tap, pid: u32, file: &Path) -> Value {
+    sleep(Duration::from_secs(2));
+    let ended = tap.interrupt();
+    assert!(ended.status.success(), "{}", ended.errors);
+    let rows = ended.output.lines();
+    let mut rows = rows.map(|line| serde_json::from_str::<Value>(line).expect("a line of JSON"));
+    let row = rows.find(|row| row["pid"] == pid && row["file"].as_str() == file.to_str());
+    row.unwrap_or_else(|| panic!("nothing of {pid}: {}", ended.output))
 }
 
 #[test]

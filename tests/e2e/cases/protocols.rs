@@ -8,19 +8,31 @@ use crate::sdk::is_streamed;
 
 const PROMPT: &str = "Grüße an 漢字 🦀";
 
-/// Runs a client under the tap; its calls, in their order, must tell its replies.
+/// Runs a client under the tap; its calls must tell its replies.
 fn told(port: impl Fn(&Scene) -> u16, client: impl FnOnce(&Scene) -> Client) -> Vec<Call> {
     let scene = Scene::new();
+    let client = client(&scene);
     let tap = Tap::tail(&[]);
-    let (pid, replies) = client(&scene).run();
+    let (pid, replies) = client.run();
     let calls = tap.calls(replies.len(), |call| call.pid() == pid);
-    assert_eq!(calls.len(), replies.len(), "one call a reply");
-    for (call, reply) in calls.iter().zip(&replies) {
-        agree(call, reply, port(&scene));
-    }
+    tell(&calls, &replies, port(&scene));
     let ended = tap.interrupt();
     assert!(ended.status.success(), "{}", ended.errors);
     calls
+}
+
+/// Each reply has its call. Where an API gives no ids, one is as good as another: these
+/// clients ask the same again and again.
+fn tell(calls: &[Call], replies: &[Reply], port: u16) {
+    assert_eq!(calls.len(), replies.len(), "one call a reply");
+    for reply in replies {
+        let alike = replies.iter().filter(|other| other.id == reply.id).count();
+        let of_reply: Vec<_> = calls.iter().filter(|call| call.id() == reply.id).collect();
+        assert_eq!(of_reply.len(), alike, "calls for the reply {}", reply.id);
+        for call in of_reply {
+            agree(call, reply, port);
+        }
+    }
 }
 
 fn agree(call: &Call, reply: &Reply, port: u16) {
@@ -128,10 +140,44 @@ fn bedrock_invoke_streamed() {
 }
 
 #[test]
+fn bedrock_of_node() {
+    let calls = told(encrypted, |scene| scene.node("converse", 3));
+    of_bedrock(&calls);
+    assert!(!calls.iter().any(is_streamed));
+}
+
+#[test]
 fn bedrock_of_node_streamed() {
-    let calls = told(encrypted, |scene| scene.node("converse_stream", 2));
+    let calls = told(encrypted, |scene| scene.node("converse_stream", 3));
     of_bedrock(&calls);
     assert!(calls.iter().all(is_streamed));
+}
+
+/// The AWS SDK for Go, whose program the sensor finds waiting.
+fn bedrock_of_go(mode: &str) -> Vec<Call> {
+    let scene = Scene::new();
+    let mut client = scene.go("sdk", mode, 3).env("STEPPED", "1").start();
+    assert_eq!(client.line().trim(), "waits");
+    let tap = Tap::tail(&[]);
+    client.nudge();
+    let pid = client.pid();
+    let replies = client.finish();
+    let calls = tap.calls(replies.len(), |call| call.pid() == pid);
+    tell(&calls, &replies, encrypted(&scene));
+    let exchanges = scene.server.exchanges();
+    assert!(exchanges.iter().all(|exchange| exchange.http2));
+    of_bedrock(&calls);
+    calls
+}
+
+#[test]
+fn bedrock_of_go_unary() {
+    assert!(!bedrock_of_go("bedrock").iter().any(is_streamed));
+}
+
+#[test]
+fn bedrock_of_go_streamed() {
+    assert!(bedrock_of_go("bedrock_stream").iter().all(is_streamed));
 }
 
 /// Both ends are seen, and tell the same.
@@ -165,8 +211,9 @@ fn websocket_realtime() {
 
 fn over_http2(client: impl FnOnce(&Scene) -> Client) -> Vec<Call> {
     let scene = Scene::new();
+    let client = client(&scene);
     let tap = Tap::tail(&[]);
-    let (pid, replies) = client(&scene).run();
+    let (pid, replies) = client.run();
     let exchanges = scene.server.exchanges();
     assert!(exchanges.iter().all(|exchange| exchange.http2));
     matched(&scene, &tap, pid, &replies)
@@ -187,18 +234,37 @@ fn http2_node_undici() {
 
 #[test]
 fn http2_node() {
-    let calls = over_http2(|scene| scene.node("http2", 3));
+    let calls = over_http2(|scene| scene.node("http2", 4));
     assert!(!calls.iter().any(is_streamed));
+}
+
+fn of_gemini(calls: &[Call]) {
+    for call in calls {
+        assert_eq!(call.text("gen_ai.operation.name"), "generate_content");
+        assert_eq!(call.text("gen_ai.request.model"), "gemini-9-flash");
+        assert_eq!(call.asked(), PROMPT);
+    }
 }
 
 #[test]
 fn python_gemini_streamed() {
     let calls = told(encrypted, |scene| scene.protocol("gemini_stream", 2));
-    for call in calls {
-        assert_eq!(call.text("gen_ai.operation.name"), "generate_content");
-        assert_eq!(call.text("gen_ai.request.model"), "gemini-9-flash");
-        assert!(is_streamed(&call));
-    }
+    of_gemini(&calls);
+    assert!(calls.iter().all(is_streamed));
+}
+
+#[test]
+fn node_gemini() {
+    let calls = told(encrypted, |scene| scene.node("gemini", 3));
+    of_gemini(&calls);
+    assert!(!calls.iter().any(is_streamed));
+}
+
+#[test]
+fn node_gemini_streamed() {
+    let calls = told(encrypted, |scene| scene.node("gemini_stream", 3));
+    of_gemini(&calls);
+    assert!(calls.iter().all(is_streamed));
 }
 
 #[test]

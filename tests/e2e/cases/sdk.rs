@@ -4,13 +4,30 @@ use llmtap_e2e::{Client, Scene, Tap};
 
 use crate::matched;
 
-/// Runs a client under the tap; each of its replies must be seen.
-pub(crate) fn seen(client: impl FnOnce(&Scene) -> Client) -> Vec<llmtap_e2e::Call> {
+const PROMPT: &str = "Grüße an 漢字 🦀";
+const GPT: &str = "gpt-4o-mini";
+const CLAUDE: &str = "claude-sonnet-5";
+
+/// Runs a client under the tap; each of its replies must be seen, with the usual prompt.
+fn seen(model: &str, client: impl FnOnce(&Scene) -> Client) -> Vec<llmtap_e2e::Call> {
+    seen_as(model, PROMPT, client)
+}
+
+fn seen_as(
+    model: &str,
+    prompt: &str,
+    client: impl FnOnce(&Scene) -> Client,
+) -> Vec<llmtap_e2e::Call> {
     let scene = Scene::new();
+    let client = client(&scene);
     let tap = Tap::tail(&[]);
-    let (pid, replies) = client(&scene).run();
+    let (pid, replies) = client.run();
     assert!(!replies.is_empty());
     let calls = matched(&scene, &tap, pid, &replies);
+    for call in &calls {
+        assert_eq!(call.text("gen_ai.request.model"), model);
+        assert_eq!(call.asked(), prompt);
+    }
     let ended = tap.interrupt();
     assert!(ended.status.success(), "{}", ended.errors);
     calls
@@ -23,18 +40,16 @@ pub(crate) fn is_streamed(call: &llmtap_e2e::Call) -> bool {
 
 #[test]
 fn python_openai() {
-    let calls = seen(|scene| scene.python("openai_sync", 3));
+    let calls = seen(GPT, |scene| scene.python("openai_sync", 3));
     for call in calls {
         assert_eq!(call.text("gen_ai.operation.name"), "chat");
-        assert_eq!(call.text("gen_ai.request.model"), "gpt-4o-mini");
-        assert_eq!(call.asked(), "Grüße an 漢字 🦀");
         assert!(!is_streamed(&call));
     }
 }
 
 #[test]
 fn python_openai_streamed() {
-    let calls = seen(|scene| scene.python("openai_stream", 3));
+    let calls = seen(GPT, |scene| scene.python("openai_stream", 3));
     assert!(calls.iter().all(is_streamed));
 }
 
@@ -42,20 +57,22 @@ fn python_openai_streamed() {
 fn python_openai_streamed_slowly_and_coded() {
     for coding in ["gzip", "br"] {
         let fields = format!(r#"{{"x-test-pause-ms":"20","x-test-coding":"{coding}"}}"#);
-        let calls = seen(|scene| scene.python("openai_stream", 1).fields(&fields));
+        let calls = seen(GPT, |scene| {
+            scene.python("openai_stream", 1).fields(&fields)
+        });
         assert!(calls.iter().all(is_streamed));
     }
 }
 
 #[test]
 fn python_openai_async() {
-    let calls = seen(|scene| scene.python("openai_async", 5));
+    let calls = seen(GPT, |scene| scene.python("openai_async", 5));
     assert!(calls.iter().all(is_streamed));
 }
 
 #[test]
 fn python_openai_responses() {
-    let calls = seen(|scene| scene.python("openai_responses", 2));
+    let calls = seen(GPT, |scene| scene.python("openai_responses", 2));
     assert!(calls.iter().all(is_streamed));
 }
 
@@ -91,21 +108,18 @@ fn python_openai_errors() {
 
 #[test]
 fn python_anthropic_streamed() {
-    let calls = seen(|scene| scene.python("anthropic_stream", 2));
-    for call in calls {
-        assert_eq!(call.text("gen_ai.request.model"), "claude-sonnet-5");
-        assert!(is_streamed(&call));
-    }
+    let calls = seen(CLAUDE, |scene| scene.python("anthropic_stream", 2));
+    assert!(calls.iter().all(is_streamed));
 }
 
 #[test]
 fn python_requests() {
-    seen(|scene| scene.python("requests_chat", 3));
+    seen(GPT, |scene| scene.python("requests_chat", 3));
 }
 
 #[test]
 fn curl() {
-    seen(|scene| scene.curl(&[]));
+    seen_as(GPT, "hello from curl", |scene| scene.curl(&[]));
 }
 
 #[test]
@@ -135,20 +149,32 @@ fn curl_over_http2() {
 
 #[test]
 fn node_openai() {
-    let calls = seen(|scene| scene.node("openai", 3));
+    let calls = seen(GPT, |scene| scene.node("openai", 3));
     assert!(!calls.iter().any(is_streamed));
 }
 
 #[test]
 fn node_openai_streamed() {
-    let calls = seen(|scene| scene.node("openai_stream", 4));
+    let calls = seen(GPT, |scene| scene.node("openai_stream", 4));
     assert!(calls.iter().all(is_streamed));
 }
 
 #[test]
+fn node_anthropic() {
+    let calls = seen(CLAUDE, |scene| scene.node("anthropic", 3));
+    assert!(!calls.iter().any(is_streamed));
+}
+
+#[test]
 fn node_anthropic_streamed() {
-    let calls = seen(|scene| scene.node("anthropic_stream", 2));
+    let calls = seen(CLAUDE, |scene| scene.node("anthropic_stream", 3));
     assert!(calls.iter().all(is_streamed));
+}
+
+#[test]
+fn node_https() {
+    let calls = seen(GPT, |scene| scene.node("https", 4));
+    assert!(!calls.iter().any(is_streamed));
 }
 
 #[test]

@@ -79,6 +79,27 @@ fn grpcio_over_tls() {
     }
 }
 
+/// On one connection, half of them streamed.
+#[test]
+fn grpcio_over_tls_at_once() {
+    let scene = Scene::new();
+    let _held = scene.hold(&cygrpc());
+    let tap = Tap::tail(&[]);
+    let client = scene.protocol("xai_at_once", 6).env("GRPC_TLS", "1");
+    let (pid, replies) = client.fields(r#"{"x-test-pause-ms":"5"}"#).run();
+    let calls = tap.calls(replies.len(), |call| call.pid() == pid);
+    assert_eq!(calls.len(), replies.len());
+    for reply in &replies {
+        let call = calls.iter().find(|call| call.id() == reply.id);
+        let call = call.expect("each reply has its call");
+        agrees(call, reply);
+        assert_eq!(call.text("llmtap.tls.library"), "boringssl");
+        assert!(call.asked().contains("Grüße an 漢字 🦀"));
+    }
+    let streamed = calls.iter().filter(|call| is_streamed(call)).count();
+    assert_eq!(streamed, replies.len() / 2);
+}
+
 /// The extension module of grpcio.
 fn cygrpc() -> PathBuf {
     let output = Command::new(variable("E2E_PYTHON"))

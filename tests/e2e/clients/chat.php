@@ -1,10 +1,11 @@
 <?php
 // Calls a model through PHP's streams or its curl extension: chat.php MODE [N].
 //
-// Modes: streams, curl, curl_stream. Prints a line of JSON for each reply: id, text, tokens.
-// With STEPPED set, it waits for a line on standard input first.
+// Modes: streams, curl, curl_stream, curl_at_once. Prints a line of JSON for each reply: id, text, tokens.
+// With STEPPED set, it says so and waits for a line on standard input first.
 
 if (getenv("STEPPED")) {
+    echo "waits\n";
     fgets(STDIN);
 }
 $mode = $argv[1];
@@ -50,23 +51,49 @@ function by_streams($url, $head, $body)
     ]));
 }
 
-function by_curl($url, $head, $body)
+function handle($url, $head, $body)
 {
-    static $curl = null;
-    $curl ??= curl_init();
+    $curl = curl_init();
     curl_setopt_array($curl, [
         CURLOPT_URL => $url, CURLOPT_POSTFIELDS => $body, CURLOPT_HTTPHEADER => $head,
         CURLOPT_CAINFO => getenv("SSL_CERT_FILE"), CURLOPT_RETURNTRANSFER => true,
     ]);
+    return $curl;
+}
+
+function by_curl($url, $head, $body)
+{
+    static $curl = null;
+    $curl ??= handle($url, $head, $body);
     return curl_exec($curl);
 }
 
-for ($i = 0; $i < ($argv[2] ?? 1); $i++) {
-    $got = $mode == "streams" ? by_streams($url, $head, $body) : by_curl($url, $head, $body);
-    if ($mode == "curl_stream") {
-        gather($got);
-        continue;
+function at_once($n, $url, $head, $body)
+{
+    $all = curl_multi_init();
+    $handles = array_map(fn() => handle($url, $head, $body), range(1, $n));
+    foreach ($handles as $one) {
+        curl_multi_add_handle($all, $one);
     }
+    do {
+        curl_multi_exec($all, $running);
+        curl_multi_select($all);
+    } while ($running);
+    return array_map("curl_multi_getcontent", $handles);
+}
+
+function tell($got)
+{
     $reply = json_decode($got, true);
     say($reply["id"], $reply["choices"][0]["message"]["content"], $reply["usage"]);
+}
+
+$n = $argv[2] ?? 1;
+if ($mode == "curl_at_once") {
+    array_map("tell", at_once($n, $url, $head, $body));
+    exit;
+}
+for ($i = 0; $i < $n; $i++) {
+    $got = $mode == "streams" ? by_streams($url, $head, $body) : by_curl($url, $head, $body);
+    $mode == "curl_stream" ? gather($got) : tell($got);
 }

@@ -1,7 +1,7 @@
 # Calls a model with Perl's own HTTP client over IO::Socket::SSL: chat.pl MODE [N].
 #
-# Prints a line of JSON for each reply: id, text and tokens. With STEPPED set, it waits for
-# a line on standard input first.
+# Prints a line of JSON for each reply: id, text and tokens. With STEPPED set, it says so
+# and waits for a line on standard input first.
 
 use strict;
 use warnings;
@@ -22,7 +22,10 @@ $fields->{Authorization} = "Bearer $ENV{CANARY}";
 $fields->{"Content-Type"} = "application/json";
 
 $| = 1;
-<STDIN> if $ENV{STEPPED};
+if ($ENV{STEPPED}) {
+    print "waits\n";
+    <STDIN>;
+}
 
 sub say_reply {
     my ($id, $text, $usage) = @_;

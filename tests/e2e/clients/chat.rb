@@ -1,12 +1,16 @@
-# Calls a model with Ruby's own HTTP client: chat.rb MODE [N].
+# Calls a model with Ruby's own HTTP client: chat.rb MODE [N], by N threads at once.
 #
-# Prints a line of JSON for each reply: id, text and tokens. With STEPPED set, it waits for
-# a line on standard input first.
+# Prints a line of JSON for each reply: id, text and tokens. With STEPPED set, it says so
+# and waits for a line on standard input first.
 
 require "json"
 require "net/http"
 
-$stdin.gets if ENV["STEPPED"]
+if ENV["STEPPED"]
+  puts "waits"
+  $stdout.flush
+  $stdin.gets
+end
 stream = ARGV[0] == "stream"
 url = URI(ENV.fetch("OPENAI_BASE_URL") + "/chat/completions")
 asked = { model: "gpt-4o-mini", messages: [{ role: "user", content: "Grüße an 漢字 🦀" }] }
@@ -31,15 +35,18 @@ def gather(events)
   say(id, text, usage)
 end
 
-Net::HTTP.start(url.host, url.port, use_ssl: true) do |http|
-  (ARGV[1] || 1).to_i.times do
+ask = lambda do
+  Net::HTTP.start(url.host, url.port, use_ssl: true) do |http|
     request = Net::HTTP::Post.new(url, fields)
     request.body = JSON.generate(asked)
     body = +""
     http.request(request) { |reply| reply.read_body { |part| body << part } }
     body.force_encoding("UTF-8")
-    next gather(body) if stream
-    reply = JSON.parse(body)
-    say(reply["id"], reply["choices"][0]["message"]["content"], reply["usage"])
   end
+end
+
+Array.new((ARGV[1] || 1).to_i) { Thread.new(&ask) }.map(&:value).each do |body|
+  next gather(body) if stream
+  reply = JSON.parse(body)
+  say(reply["id"], reply["choices"][0]["message"]["content"], reply["usage"])
 end

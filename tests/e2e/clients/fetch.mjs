@@ -1,7 +1,9 @@
-// Calls a model with the runtime's own fetch: fetch.mjs MODE [N].
+// Calls a model with the runtime's own fetch, or its HTTP/2: fetch.mjs MODE [N].
 //
 // N calls at once. Prints a line of JSON for each reply: id, text and tokens. With STEPPED
-// set, it waits for a line on standard input first.
+// set, it says so and waits for a line on standard input first.
+
+import { readFileSync } from "node:fs";
 
 const fields = JSON.parse(process.env.FIELDS ?? "{}");
 
@@ -46,21 +48,42 @@ async function stream(content) {
   say(id, text, usage);
 }
 
+// All on one connection.
+async function http2(content) {
+  const { connect } = await import("node:http2");
+  const { json } = await import("node:stream/consumers");
+  const url = new URL(process.env.OPENAI_BASE_URL);
+  session ??= connect(url.origin, { ca: readFileSync(process.env.SSL_CERT_FILE) });
+  const request = session.request({
+    ":method": "POST",
+    ":path": url.pathname + "/chat/completions",
+    authorization: "Bearer " + process.env.CANARY,
+    "content-type": "application/json",
+  });
+  request.end(JSON.stringify({ model: "gpt-4o-mini", messages: user(content) }));
+  const reply = await json(request);
+  say(reply.id, reply.choices[0].message.content, reply.usage);
+}
+let session;
+
 const words = (count) =>
   Array.from({ length: count }, (_, i) => i.toString(16).padStart(7, "0")).join(" ");
 
 const modes = {
   unary: () => unary("Grüße an 漢字 🦀"),
   stream: () => stream("Grüße an 漢字 🦀"),
+  http2: () => http2("Grüße an 漢字 🦀"),
   // A request of 1.6 million bytes.
   big: () => stream(words(200_000)),
 };
 
 const [mode, n] = process.argv.slice(2);
 if (process.env.STEPPED) {
+  console.log("waits");
   await new Promise((nudged) => process.stdin.once("data", nudged));
   process.stdin.pause();
 }
 await Promise.all(Array.from({ length: Number(n ?? 1) }, modes[mode]));
+session?.close();
 // Calls to a server on this host are over in less time than it takes to look at who makes them.
 await new Promise((over) => setTimeout(over, 100));

@@ -1,7 +1,7 @@
 """Calls a model through one build of libcurl: libcurl.py LIBRARY MODE [N].
 
 Prints the body of each reply, or of a stream a line of JSON with what was put together.
-With STEPPED set, it waits for a line on standard input first.
+With STEPPED set, it says so and waits for a line on standard input first.
 """
 
 import ctypes
@@ -48,6 +48,7 @@ def gather(events):
 
 def main(mode, n):
     if os.environ.get("STEPPED"):
+        print("waits", flush=True)
         sys.stdin.readline()
     library.curl_global_init(3)
     handle = library.curl_easy_init()

@@ -37,12 +37,12 @@ def xai_client():
     )
 
 
-def xai_chat():
+def xai_chat(client=None):
     from xai_sdk.chat import system, user
 
     # gRPC compresses nothing that is short.
     prompt = PROMPT * 100 if os.environ.get("COMPRESS") else PROMPT
-    return xai_client().chat.create(
+    return (client or xai_client()).chat.create(
         model="grok-4", messages=[system("Be brief."), user(prompt)], temperature=0.5, max_tokens=64)
 
 
@@ -57,6 +57,23 @@ def xai_stream(n):
         for reply, _ in xai_chat().stream():
             pass
         say(reply.id, reply.content, reply.usage.prompt_tokens, reply.usage.completion_tokens)
+
+
+def xai_at_once(n):
+    """By N threads, on one channel; every second one streamed."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    client = xai_client()
+
+    def one(i):
+        chat = xai_chat(client)
+        if i % 2:
+            return [reply for reply, _ in chat.stream()][-1]
+        return chat.sample()
+
+    with ThreadPoolExecutor(n) as threads:
+        for reply in threads.map(one, range(n)):
+            say(reply.id, reply.content, reply.usage.prompt_tokens, reply.usage.completion_tokens)
 
 
 def xai_error(n):

@@ -89,7 +89,7 @@ def openai_async(n):
 def openai_responses(n):
     with client() as c:
         for _ in range(n):
-            with c.responses.stream(model=MODEL, input="Grüße") as stream:
+            with c.responses.stream(model=MODEL, input=PROMPT[0]["content"]) as stream:
                 reply = stream.get_final_response()
             say(reply.id, reply.output_text, reply.usage.input_tokens, reply.usage.output_tokens)
 

@@ -7,13 +7,17 @@ use serde_json::Value;
 
 /// A program about to run.
 #[derive(Debug)]
-pub struct Client(Command);
+pub struct Client {
+    command: Command,
+    held: Option<Running>,
+}
 
 /// A program that runs.
 #[derive(Debug)]
 pub struct Running {
     child: Child,
     output: BufReader<ChildStdout>,
+    _held: Option<Box<Running>>,
 }
 
 /// A reply as its client saw it.
@@ -27,17 +31,32 @@ pub struct Reply {
 
 impl Client {
     pub const fn new(command: Command) -> Self {
-        Self(command)
+        Self {
+            command,
+            held: None,
+        }
     }
 
     /// Lets `outer` start `inner`, whose words become its last arguments.
     pub fn wrapped(mut outer: Command, inner: Self) -> Self {
-        outer.arg(inner.0.get_program()).args(inner.0.get_args());
-        Self(outer)
+        let Self { command, held } = inner;
+        outer.arg(command.get_program()).args(command.get_args());
+        Self {
+            command: outer,
+            held,
+        }
+    }
+
+    /// Keeps another program until this one has ended.
+    pub fn holding(self, held: Running) -> Self {
+        Self {
+            held: Some(held),
+            ..self
+        }
     }
 
     pub fn env(mut self, name: &str, value: &str) -> Self {
-        self.0.env(name, value);
+        self.command.env(name, value);
         self
     }
 
@@ -48,13 +67,19 @@ impl Client {
 
     pub fn start(mut self) -> Running {
         let mut child = self
-            .0
+            .command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
-            .unwrap_or_else(|error| panic!("cannot start {:?}: {error}", self.0.get_program()));
+            .unwrap_or_else(|error| {
+                panic!("cannot start {:?}: {error}", self.command.get_program())
+            });
         let output = BufReader::new(child.stdout.take().expect("invariant: piped"));
-        Running { child, output }
+        Running {
+            child,
+            output,
+            _held: self.held.map(Box::new),
+        }
     }
 
     /// Runs to a good end; gives the process's id and its replies.

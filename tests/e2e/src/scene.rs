@@ -77,14 +77,18 @@ impl Scene {
         (server, port)
     }
 
-    /// A client of `clients/sdk.mjs`.
+    /// A client of `clients/sdk.mjs`. Node is large: a sensor that starts from now on has
+    /// looked at it when it is ready.
     pub fn node(&self, mode: &str, count: usize) -> Client {
         let mut command = self.command("node".into());
         command
             .arg(module("sdk.mjs"))
             .arg(mode)
             .arg(count.to_string());
-        Client::new(command)
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let mut places = std::env::split_paths(&path).map(|folder| folder.join("node"));
+        let node = places.find(|place| place.is_file()).expect("node is there");
+        Client::new(command).holding(self.hold(&node))
     }
 
     /// A program of `go/`, by the name that it was built under.

@@ -1,11 +1,12 @@
-//! Agents that come as one large program without symbols.
+//! Agents, and a proxy, that come as one large program without symbols.
 
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use llmtap_e2e::{CANARY, Call, Scene, Tap, hashes_of_bodies, variable};
-use serde_json::json;
+use llmtap_e2e::server::free_port;
+use llmtap_e2e::{CANARY, Call, Client, Reply, Running, Scene, Tap, hashes_of_bodies, variable};
+use serde_json::{Value, json};
 
 use crate::sdk::is_streamed;
 
@@ -71,6 +72,119 @@ fn command(scene: &Scene, home: &Path, program: &str) -> Command {
         .env("NODE_EXTRA_CA_CERTS", scene.server.authority())
         .current_dir(home);
     command
+}
+
+/// Envoy before the scene's model: plain HTTP from its clients, TLS to the model.
+struct Envoy {
+    running: Running,
+    port: u16,
+}
+
+impl Envoy {
+    fn start(scene: &Scene, http2: bool) -> Self {
+        let port = free_port();
+        let file = scene.folder().join("envoy.json");
+        let settings = envoy_settings(scene, port, http2);
+        fs::write(&file, settings.to_string()).expect("our own folder");
+        let mut command = Command::new(variable("E2E_ENVOY"));
+        command.arg("--config-path").arg(&file);
+        command.args([
+            "--concurrency",
+            "1",
+            "--disable-hot-restart",
+            "--log-level",
+            "error",
+        ]);
+        let mut running = Client::new(command).start();
+        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+            assert!(running.runs(), "envoy ended");
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        Self { running, port }
+    }
+}
+
+/// An extension of Envoy's, which is known by its type.
+fn extension(kind: &str, mut settings: Value) -> Value {
+    settings["@type"] = format!("type.googleapis.com/envoy.extensions.{kind}").into();
+    settings
+}
+
+fn envoy_settings(scene: &Scene, port: u16, http2: bool) -> Value {
+    let at = |port| json!({"socket_address": {"address": "127.0.0.1", "port_value": port}});
+    let router = extension("filters.http.router.v3.Router", json!({}));
+    let connections = extension(
+        "filters.network.http_connection_manager.v3.HttpConnectionManager",
+        json!({
+            "stat_prefix": "in", "http_filters": [{"name": "router", "typed_config": router}],
+            "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [
+                {"match": {"prefix": "/"}, "route": {"cluster": "model"}},
+            ]}]},
+        }),
+    );
+    let trusted = json!({"trusted_ca": {"filename": scene.server.authority()}});
+    let tls = extension(
+        "transport_sockets.tls.v3.UpstreamTlsContext",
+        json!({"common_tls_context": {"validation_context": trusted}}),
+    );
+    let version = if http2 {
+        "http2_protocol_options"
+    } else {
+        "http_protocol_options"
+    };
+    let options = "upstreams.http.v3.HttpProtocolOptions";
+    let protocol = extension(options, json!({"explicit_http_config": {version: {}}}));
+    let endpoint = json!({"endpoint": {"address": at(scene.server.https().port())}});
+    json!({"static_resources": {
+        "listeners": [{"address": at(port), "filter_chains": [
+            {"filters": [{"name": "http", "typed_config": connections}]},
+        ]}],
+        "clusters": [{
+            "name": "model", "transport_socket": {"name": "tls", "typed_config": tls},
+            "load_assignment": {"cluster_name": "model", "endpoints": [{"lb_endpoints": [endpoint]}]},
+            "typed_extension_protocol_options": {format!("envoy.extensions.{options}"): protocol},
+        }],
+    }})
+}
+
+/// What the proxy says to the model for its client.
+fn relayed(scene: &Scene, tap: &Tap, envoy: &Envoy, reply: &Reply, streamed: bool) {
+    let of_proxy = |call: &Call| {
+        call.id() == reply.id && call.pid() == envoy.running.pid() && call.kind() == "client"
+    };
+    let calls = tap.calls(1, of_proxy);
+    assert_eq!(calls.len(), 1);
+    let call = &calls[0];
+    assert_eq!(call.text("llmtap.tls.library"), "boringssl");
+    assert_eq!(call.text("gen_ai.request.model"), "gpt-4o-mini");
+    assert_eq!(call.asked(), super::PROMPT);
+    assert_eq!(call.said(), reply.text);
+    assert_eq!(call.tokens("input"), reply.input);
+    assert_eq!(call.tokens("output"), reply.output);
+    // The host that its client named stays what it was.
+    let peer = scene.server.https();
+    assert_eq!(call.attribute("network.peer.port"), peer.port());
+    assert_eq!(is_streamed(call), streamed);
+}
+
+#[test]
+#[ignore = "large downloads: cargo xtask test --agents"]
+fn envoy() {
+    for http2 in [false, true] {
+        let scene = Scene::new();
+        let envoy = Envoy::start(&scene, http2);
+        let base = format!("http://127.0.0.1:{}/v1", envoy.port);
+        let tap = Tap::tail(&[]);
+        for (mode, streamed) in [("openai_sync", false), ("openai_async", true)] {
+            let client = scene.python(mode, 4).env("OPENAI_BASE_URL", &base);
+            let (_, replies) = client.run();
+            assert_eq!(replies.len(), 4);
+            for reply in &replies {
+                relayed(&scene, &tap, &envoy, reply, streamed);
+            }
+        }
+        assert!(super::over_http2(&scene, http2));
+    }
 }
 
 #[test]

@@ -25,6 +25,9 @@ fn check(version: &str) {
     let (_, calls) = super::seen("boringssl", |scene| bun(scene, version, "stream", 5));
     assert!(asked_as_usual(&calls) && calls.iter().all(is_streamed));
 
+    let (scene, calls) = super::seen("boringssl", |scene| bun(scene, version, "http2", 4));
+    assert!(asked_as_usual(&calls) && super::over_http2(&scene, true));
+
     // 1.6 megabytes there, as much back.
     let (_, calls) = super::seen("boringssl", |scene| {
         bun(scene, version, "big", 2).fields(r#"{"x-test-words":"12000"}"#)

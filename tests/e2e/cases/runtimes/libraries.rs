@@ -5,18 +5,18 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
-use llmtap_e2e::{Client, Scene, Tap, script, variable};
+use llmtap_e2e::{Client, Scene, Tap, chat, script, variable};
 
 use crate::sdk::is_streamed;
 
 use super::asked_as_usual;
 
 /// A place in Debian's packages.
-fn unpacked(place: &str) -> PathBuf {
+pub(super) fn unpacked(place: &str) -> PathBuf {
     PathBuf::from(variable("E2E_PACKAGES")).join(place)
 }
 
-fn folder_of_libraries() -> PathBuf {
+pub(super) fn folder_of_libraries() -> PathBuf {
     unpacked(&format!("usr/lib/{}-linux-gnu", std::env::consts::ARCH))
 }
 
@@ -52,6 +52,39 @@ fn gnutls() {
 #[test]
 fn nss() {
     check_client("nss");
+}
+
+/// What it reads it sends: here a request, when the connection is there already.
+#[test]
+fn gnutls_cli() {
+    let scene = Scene::new();
+    let mut command = scene.command(unpacked("usr/bin/gnutls-cli").display().to_string());
+    let port = scene.server.https().port().to_string();
+    command
+        .arg("--x509cafile")
+        .arg(scene.server.authority())
+        .args(["--port", &port, "127.0.0.1"])
+        .env("LD_LIBRARY_PATH", library_path());
+    let mut client = Client::new(command).start();
+    while !client.line().contains("Simple Client Mode") {}
+    let tap = Tap::tail(&[]);
+    let body = chat(super::PROMPT);
+    client.order(&format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nHost: here\r\nContent-Length: {}\r\n\
+         Content-Type: application/json\r\n\r\n{body}",
+        body.len()
+    ));
+    let calls = tap.calls(1, |call| call.pid() == client.pid());
+    assert_eq!(calls.len(), 1);
+    let call = &calls[0];
+    let exchange = &scene.server.exchanges()[0];
+    assert_eq!(call.text("llmtap.tls.library"), "gnutls");
+    assert_eq!(call.text("gen_ai.request.model"), "gpt-4o-mini");
+    assert_eq!(call.asked(), super::PROMPT);
+    assert_eq!(call.id(), exchange.id);
+    assert_eq!(call.said(), exchange.text);
+    assert_eq!(call.tokens("input"), Some(exchange.input_tokens));
+    assert_eq!(call.tokens("output"), Some(exchange.output_tokens));
 }
 
 /// lighttpd with TLS of a module's, before the scene's model.

@@ -1,7 +1,7 @@
 // Calls a model with nothing but Go's standard library: plain MODE [N].
 //
-// Prints a line of JSON for each reply: id, text and tokens. With STEPPED set, it waits for
-// a line on standard input first. It builds with every Go from 1.18 on.
+// Prints a line of JSON for each reply: id, text and tokens. With STEPPED set, it says so
+// and waits for a line on standard input first. It builds with every Go from 1.18 on.
 package main
 
 import (
@@ -193,6 +193,7 @@ func main() {
 		n, _ = strconv.Atoi(os.Args[2])
 	}
 	if os.Getenv("STEPPED") != "" {
+		fmt.Println("waits")
 		_, err := bufio.NewReader(os.Stdin).ReadString('\n')
 		check(err)
 	}

@@ -1,7 +1,7 @@
 // Calls a model with a real client library: sdk MODE [N].
 //
 // Prints a line of JSON for each reply, as the library gave it: id, text and tokens. With
-// STEPPED set, it waits for a line on standard input first.
+// STEPPED set, it says so and waits for a line on standard input first.
 package main
 
 import (
@@ -100,16 +100,17 @@ func bedrockClient() *bedrockruntime.Client {
 }
 
 var (
-	claude   = aws.String("anthropic.claude-sonnet-4-20250514-v1:0")
+	claude   = aws.String("eu.anthropic.claude-sonnet-5-v1:0")
 	question = []types.Message{{
 		Role:    types.ConversationRoleUser,
 		Content: []types.ContentBlock{&types.ContentBlockMemberText{Value: prompt}},
 	}}
+	brief = &types.InferenceConfiguration{MaxTokens: aws.Int32(64)}
 )
 
 func bedrockOne() {
 	reply, err := bedrockClient().Converse(context.Background(),
-		&bedrockruntime.ConverseInput{ModelId: claude, Messages: question})
+		&bedrockruntime.ConverseInput{ModelId: claude, Messages: question, InferenceConfig: brief})
 	check(err)
 	message := reply.Output.(*types.ConverseOutputMemberMessage).Value
 	text := message.Content[0].(*types.ContentBlockMemberText).Value
@@ -118,7 +119,7 @@ func bedrockOne() {
 
 func bedrockStream() {
 	reply, err := bedrockClient().ConverseStream(context.Background(),
-		&bedrockruntime.ConverseStreamInput{ModelId: claude, Messages: question})
+		&bedrockruntime.ConverseStreamInput{ModelId: claude, Messages: question, InferenceConfig: brief})
 	check(err)
 	var text string
 	var used types.TokenUsage
@@ -145,6 +146,7 @@ func main() {
 		"bedrock": bedrockOne, "bedrock_stream": bedrockStream,
 	}[os.Args[1]]
 	if os.Getenv("STEPPED") != "" {
+		fmt.Println("waits")
 		_, err := bufio.NewReader(os.Stdin).ReadString('\n')
 		check(err)
 	}
