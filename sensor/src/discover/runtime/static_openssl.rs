@@ -222,8 +222,11 @@ mod tests {
         (builder.build(), starts)
     }
 
-    /// The version and the hooked functions; `None`: it was said that it is not seen.
-    fn found(bytes: &[u8]) -> Option<(Option<Box<str>>, Vec<(Function, u64)>)> {
+    /// The version, and the hooked functions.
+    type Told = (Option<Box<str>>, Vec<(Function, u64)>);
+
+    /// `None`: it was said that it is not seen.
+    fn found(bytes: &[u8]) -> Option<Told> {
         match examine_bytes(&bytes) {
             Ok(Some(Finding::Hooks(plan))) => {
                 assert_eq!(plan.library, "openssl");
