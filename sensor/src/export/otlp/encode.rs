@@ -245,13 +245,28 @@ fn any(attribute: &Attribute<'_>, trees: Trees) -> AnyValue {
 
 fn tree(attribute: &Attribute<'_>, trees: Trees) -> AnyValue {
     match trees {
-        // Strings, numbers and maps with string keys: writing them cannot fail.
-        Trees::Text => string(serde_json::to_string(attribute).unwrap_or_default()),
-        Trees::Structured => structured(serde_json::to_value(attribute).unwrap_or_default()),
+        Trees::Text => text(attribute),
+        // What serde_json finds too deep to be a tree stays text.
+        Trees::Structured => match serde_json::to_value(attribute) {
+            Ok(json) => structured(json, DEEPEST),
+            Err(_) => text(attribute),
+        },
     }
 }
 
-fn structured(json: Json) -> AnyValue {
+/// Strings, numbers and maps with string keys: writing them cannot fail.
+fn text(attribute: &Attribute<'_>) -> AnyValue {
+    string(serde_json::to_string(attribute).unwrap_or_default())
+}
+
+/// Levels of a tree; what is deeper is text. Parsers of protobuf refuse a message of more than
+/// a hundred levels, of which each of these is three.
+const DEEPEST: u8 = 24;
+
+fn structured(json: Json, levels: u8) -> AnyValue {
+    let Some(levels) = levels.checked_sub(1) else {
+        return string(json.to_string());
+    };
     let value = match json {
         Json::Null => return AnyValue::default(),
         Json::Bool(value) => Value::BoolValue(value),
@@ -261,12 +276,15 @@ fn structured(json: Json) -> AnyValue {
         },
         Json::String(text) => Value::StringValue(text),
         Json::Array(items) => Value::ArrayValue(ArrayValue {
-            values: items.into_iter().map(structured).collect(),
+            values: items
+                .into_iter()
+                .map(|item| structured(item, levels))
+                .collect(),
         }),
         Json::Object(fields) => Value::KvlistValue(KeyValueList {
             values: fields
                 .into_iter()
-                .map(|(name, value)| pair(&name, structured(value)))
+                .map(|(name, value)| pair(&name, structured(value, levels)))
                 .collect(),
         }),
     };
@@ -276,7 +294,7 @@ fn structured(json: Json) -> AnyValue {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::llm::call::{ChatMessage, Failure, Part};
+    use crate::llm::call::{ChatMessage, Failure, JsonText, Part};
     use crate::samples::record;
 
     fn spoken() -> Record {
@@ -317,6 +335,24 @@ mod tests {
     fn value<'a>(attributes: &'a [KeyValue], name: &str) -> Option<&'a Value> {
         let found = attributes.iter().find(|pair| pair.key == name)?;
         found.value.as_ref()?.value.as_ref()
+    }
+
+    #[test]
+    fn a_deep_tree_is_one_that_parsers_take() {
+        for depth in [30, 1_000] {
+            let (open, close) = ("[".repeat(depth), "]".repeat(depth));
+            let definition = format!("{{\"name\":\"f\",\"parameters\":{open}{close}}}");
+            let record = record(|call, _| {
+                call.request.tools = vec![JsonText::parse(&definition).expect("JSON")];
+                call.request.messages = vec![ChatMessage::default()];
+            });
+            let events = encoder(Conventions::Otel, true).event(&record);
+            let events = events.expect("there is content");
+            let request = ExportLogsServiceRequest::decode(&*events).expect("not too deep");
+            let event = &request.resource_logs[0].scope_logs[0].log_records[0];
+            let told = format!("{:?}", value(&event.attributes, "gen_ai.tool.definitions"));
+            assert!(told.contains("[[[") && told.contains("]]]"), "{told}");
+        }
     }
 
     #[test]
